@@ -1,0 +1,162 @@
+//! One error type that carries facts: which file, which row, what was expected, what was found.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong; every variant names the file or the parameter that is at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its format demands (wrong magic, truncated, inconsistent lengths).
+    #[error("{}: {what}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with expected and found values.
+        what: String,
+    },
+    /// Two inputs disagree about the number of dimensions.
+    #[error("{name}: vectors of {got} dimensions where {expected} are expected ({context})")]
+    Dimension {
+        /// The input at fault.
+        name: String,
+        /// Dimensions of the other side.
+        expected: usize,
+        /// Dimensions found.
+        got: usize,
+        /// What the other side is.
+        context: String,
+    },
+    /// A row that no metric can rank: NaN, infinite, or zero under cosine.
+    #[error("{name}, row {row}: {what}")]
+    BadRow {
+        /// The file.
+        name: String,
+        /// Row in that file, from 0.
+        row: u64,
+        /// NaN, infinity or zero vector.
+        what: crate::BadRow,
+    },
+    /// An input without a single vector.
+    #[error("{name}: no vectors in it")]
+    Empty {
+        /// The input.
+        name: String,
+    },
+    /// A parameter outside its range.
+    #[error("{name} = {got}: {expected}")]
+    Param {
+        /// The parameter as the user writes it.
+        name: String,
+        /// Its value.
+        got: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// A spec string that cannot be read; `at..at + len` is the word at fault.
+    #[error("spec \"{spec}\": {what}")]
+    Spec {
+        /// The whole spec.
+        spec: String,
+        /// Byte position of the word.
+        at: usize,
+        /// Its length in bytes.
+        len: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A stored index whose bytes do not match their checksum.
+    #[error("{}: damaged: {what}", path.display())]
+    Corrupt {
+        /// The file of the index.
+        path: PathBuf,
+        /// Which block, and what was expected.
+        what: String,
+    },
+    /// An index written by a newer version.
+    #[error("{}: index format {found}, this version reads up to {supported}", path.display())]
+    NewerFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// Version in the file.
+        found: u32,
+        /// Newest version that can be read.
+        supported: u32,
+    },
+    /// An id that is already in the index (`add`) or not in it (`remove`, `search --id`).
+    #[error("id {id}: {what}")]
+    Id {
+        /// The id as text.
+        id: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The memory limit is too small for even one block.
+    #[error("memory limit of {limit} bytes is too small: {need} bytes are needed for {what}")]
+    Memory {
+        /// The limit.
+        limit: u64,
+        /// The least that works.
+        need: u64,
+        /// For what.
+        what: String,
+    },
+    /// Stopped on request (Ctrl-C); finished parts are kept and the next run resumes.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// A result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An I/O error with its file.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// A malformed file.
+    pub fn format(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
+        Error::Format { path: path.as_ref().to_owned(), what: what.into() }
+    }
+
+    /// A damaged index file.
+    pub fn corrupt(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
+        Error::Corrupt { path: path.as_ref().to_owned(), what: what.into() }
+    }
+
+    /// A parameter outside its range.
+    pub fn param(name: impl Into<String>, got: impl ToString, expected: impl Into<String>) -> Self {
+        Error::Param { name: name.into(), got: got.to_string(), expected: expected.into() }
+    }
+
+    /// Whether the call was wrong (exit code 2) rather than the data (exit code 1).
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Error::Param { .. } | Error::Spec { .. })
+    }
+
+    /// What the user can do about it, where there is something better to say than the message.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => "check the path; a pattern must match at least one file".into(),
+                std::io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
+                std::io::ErrorKind::StorageFull => "free some space and run the same command again".into(),
+                _ => return None,
+            },
+            Error::BadRow { .. } => "repair the row, or pass --on-bad skip to leave such rows out and count them".into(),
+            Error::Dimension { .. } => "base and queries must come from the same model; `voisin info` shows both shapes".into(),
+            Error::Corrupt { .. } => "`voisin verify DIR` lists every damaged file; restore it or build again".into(),
+            Error::NewerFormat { .. } => "use the version of voisin that wrote it, or a newer one".into(),
+            Error::Stopped => "run the same command again to go on".into(),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! Nearest neighbours in embeddings: exact, through k-means lists and through learned partitions.
+//!
+//! `transform -> partition -> score -> refine` is the one model of search; see ARCHITECTURE.md.
+#![forbid(unsafe_code)]
+
+mod error;
+mod matrix;
+mod metric;
+mod neighbors;
+mod source;
+pub mod watch;
+
+pub use error::{Error, Result};
+pub use matrix::{Matrix, Vectors};
+pub use metric::Metric;
+pub use neighbors::{Neighbors, TopK};
+pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, screen};
+pub use watch::{Quiet, Watch};

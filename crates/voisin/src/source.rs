@@ -1,0 +1,285 @@
+//! A dataset on disk or in memory, streamed in blocks of rows.
+
+use crate::{Error, Matrix, Metric, Result, Vectors, Watch};
+
+/// A dataset of n vectors of d dimensions, read as f32 in blocks. Implemented by every file format of `voisin-io`.
+pub trait Source: Send + Sync {
+    /// Number of rows.
+    fn len(&self) -> u64;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Dimensions of a row.
+    fn dim(&self) -> usize;
+
+    /// What to call it in messages: file name, and data set where the file has several.
+    fn name(&self) -> String;
+
+    /// Fills `out` with the rows from `start`: row-major, `out.len() / dim()` rows, all within `len()`.
+    ///
+    /// # Errors
+    /// What reading the file may give; values are handed on as they are (also NaN).
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()>;
+
+    /// File and row in that file of a row, for messages. Datasets of several files override it.
+    fn locate(&self, row: u64) -> (String, u64) {
+        (self.name(), row)
+    }
+
+    /// String ids, one a row, where the file has them.
+    ///
+    /// # Errors
+    /// If they are there but cannot be read.
+    fn ids(&self) -> Result<Option<StringIds>> {
+        Ok(None)
+    }
+
+    /// The metric that the file itself names (ann-benchmarks' `distance` attribute).
+    fn metric(&self) -> Option<Metric> {
+        None
+    }
+
+    /// A few bytes that change when the content is likely to have changed (sizes, times): the key of resumable work.
+    fn fingerprint(&self) -> u64 {
+        0
+    }
+
+    /// Bytes that `read` needs beside the output for a block of `rows` (decompressed chunks and the like).
+    fn overhead(&self, rows: usize) -> u64 {
+        let _ = rows;
+        0
+    }
+}
+
+/// Many strings in one allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StringIds {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl StringIds {
+    /// Number of strings.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// String `i`.
+    pub fn get(&self, i: usize) -> &str {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.text[start..self.ends[i]]
+    }
+
+    /// Appends one.
+    pub fn push(&mut self, s: &str) {
+        self.text.push_str(s);
+        self.ends.push(self.text.len());
+    }
+
+    /// All of them in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for StringIds {
+    fn from_iter<I: IntoIterator<Item = S>>(iter: I) -> Self {
+        let mut out = StringIds::default();
+        iter.into_iter().for_each(|s| out.push(s.as_ref()));
+        out
+    }
+}
+
+/// A dataset in memory.
+#[derive(Clone, Debug)]
+pub struct MemSource {
+    name: String,
+    matrix: Matrix,
+    ids: Option<StringIds>,
+    metric: Option<Metric>,
+}
+
+impl MemSource {
+    /// Wraps a matrix; `name` appears in messages.
+    pub fn new(name: impl Into<String>, matrix: Matrix) -> Self {
+        MemSource { name: name.into(), matrix, ids: None, metric: None }
+    }
+
+    /// Adds string ids, one a row.
+    pub fn with_ids(mut self, ids: Option<StringIds>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Says which metric the data is made for.
+    pub fn with_metric(mut self, metric: Option<Metric>) -> Self {
+        self.metric = metric;
+        self
+    }
+
+    /// The vectors.
+    pub fn view(&self) -> Vectors<'_> {
+        self.matrix.view()
+    }
+}
+
+impl Source for MemSource {
+    fn len(&self) -> u64 {
+        self.matrix.n() as u64
+    }
+
+    fn dim(&self) -> usize {
+        self.matrix.d()
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        let at = start as usize * self.matrix.d();
+        out.copy_from_slice(&self.matrix.data()[at..at + out.len()]);
+        Ok(())
+    }
+
+    fn ids(&self) -> Result<Option<StringIds>> {
+        Ok(self.ids.clone())
+    }
+
+    fn metric(&self) -> Option<Metric> {
+        self.metric
+    }
+}
+
+/// Why a row cannot be ranked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRow {
+    /// A value is not a number.
+    NaN,
+    /// A value is infinite.
+    Infinite,
+    /// All values are zero, which has no direction (cosine only).
+    Zero,
+}
+
+impl std::fmt::Display for BadRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            BadRow::NaN => "a value is NaN",
+            BadRow::Infinite => "a value is infinite",
+            BadRow::Zero => "a zero vector has no direction under cosine",
+        })
+    }
+}
+
+/// What to do with rows that cannot be ranked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBad {
+    /// Refuse the input, naming file and row.
+    #[default]
+    Error,
+    /// Leave them out and count them.
+    Skip,
+}
+
+/// Rows of `block` that cannot be ranked, with the reason; in order.
+pub fn screen(block: Vectors<'_>, metric: Metric) -> Vec<(usize, BadRow)> {
+    let mut bad = Vec::new();
+    for (i, row) in block.iter().enumerate() {
+        // x * 0 is 0 for finite x and NaN otherwise: one fold finds both
+        let finite = row.iter().fold(0.0f32, |s, &x| s + x * 0.0) == 0.0;
+        if !finite {
+            let what = if row.iter().any(|x| x.is_nan()) { BadRow::NaN } else { BadRow::Infinite };
+            bad.push((i, what));
+        } else if metric == Metric::Cosine && row.iter().all(|&x| x == 0.0) {
+            bad.push((i, BadRow::Zero));
+        }
+    }
+    bad
+}
+
+/// A block of rows read from a [`Source`].
+#[derive(Debug)]
+pub struct Block {
+    /// Row number of the first row.
+    pub start: u64,
+    /// The rows.
+    pub rows: Matrix,
+    /// Rows in it that cannot be ranked, ascending; empty under [`OnBad::Error`].
+    pub bad: Vec<usize>,
+}
+
+/// Streams `range` of `source` in blocks of at most `block_rows`, the next block being read while `f` works.
+///
+/// Memory: two blocks. Every row is screened for `metric`.
+///
+/// # Errors
+/// What reading gives; [`Error::BadRow`] under [`OnBad::Error`]; whatever `f` returns; [`Error::Stopped`].
+pub fn for_each_block(
+    source: &dyn Source,
+    range: std::ops::Range<u64>,
+    block_rows: usize,
+    metric: Metric,
+    on_bad: OnBad,
+    watch: &dyn Watch,
+    mut f: impl FnMut(Block) -> Result<()>,
+) -> Result<()> {
+    let d = source.dim();
+    let starts: Vec<u64> = (range.start..range.end).step_by(block_rows.max(1)).collect();
+    let load = |start: u64| -> Result<Block> {
+        let n = (range.end - start).min(block_rows as u64) as usize;
+        let mut rows = Matrix::zeros(n, d);
+        source.read(start, rows.data_mut())?;
+        let bad = screen(rows.view(), metric);
+        if let (OnBad::Error, Some(&(i, what))) = (on_bad, bad.first()) {
+            let (name, row) = source.locate(start + i as u64);
+            return Err(Error::BadRow { name, row, what });
+        }
+        Ok(Block { start, rows, bad: bad.into_iter().map(|b| b.0).collect() })
+    };
+    std::thread::scope(|scope| {
+        let (send, receive) = std::sync::mpsc::sync_channel(0);
+        let starts = &starts;
+        let load = &load;
+        scope.spawn(move || {
+            for &start in starts {
+                let block = load(start);
+                let failed = block.is_err();
+                if send.send(block).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        for _ in 0..starts.len() {
+            watch.check()?;
+            let block = receive.recv().expect("the reader sends every block or an error")?;
+            f(block)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads a whole source into memory, screened.
+///
+/// # Errors
+/// As [`for_each_block`] under [`OnBad::Error`]; [`Error::Empty`] without rows.
+pub fn read_all(source: &dyn Source, metric: Metric) -> Result<Matrix> {
+    if source.is_empty() {
+        return Err(Error::Empty { name: source.name() });
+    }
+    let mut m = Matrix::zeros(source.len() as usize, source.dim());
+    source.read(0, m.data_mut())?;
+    if let Some(&(i, what)) = screen(m.view(), metric).first() {
+        let (name, row) = source.locate(i as u64);
+        return Err(Error::BadRow { name, row, what });
+    }
+    Ok(m)
+}
