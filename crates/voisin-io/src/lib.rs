@@ -1,6 +1,14 @@
 //! Other people's files: one module a format, all behind [`voisin::Source`].
 #![forbid(unsafe_code)]
 
+mod choose;
+mod elem;
+mod file;
 mod format;
+mod raw;
 
+pub use choose::{choose, kind_of, show};
+pub use elem::Elem;
+pub use file::{AtomicFile, InFile, fingerprint};
 pub use format::{Dataset, DatasetKind, Format, Role, WriteOptions};
+pub use raw::{Layout, RawSource, spec_name};
