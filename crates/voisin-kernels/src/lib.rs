@@ -1,1 +1,22 @@
-//! Kernels.
+//! The numeric kernels of voisin, and the only crate of it with `unsafe` code.
+//!
+//! One idea: a kernel is a body over fixed lanes, compiled once per instruction set, and chosen at run time by [`isa`].
+//! `VOISIN_ISA=portable|v3|v4` forces a level. Results of one level never depend on how work is cut into blocks: an element
+//! of a matrix product is the same sequence of fused multiply-adds wherever its row and column stand.
+
+mod aligned;
+mod convert;
+mod gemm;
+mod isa;
+mod map;
+mod micro;
+mod scan;
+mod vector;
+
+pub use aligned::advise_huge;
+pub use convert::{f16_to_f32, f32_to_f16};
+pub use gemm::{Packed, View, gemm, tiles};
+pub use isa::{Isa, isa};
+pub use map::Map;
+pub use scan::{argmin, below};
+pub use vector::{dot, dots, l2_squared, l2_squareds, norms_squared};

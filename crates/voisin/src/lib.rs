@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod exact;
 mod matrix;
 mod metric;
 mod neighbors;

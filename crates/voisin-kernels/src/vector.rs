@@ -1,0 +1,208 @@
+//! Distances between single vectors.
+//!
+//! Four accumulators of sixteen lanes, added in a fixed tree: v3 and v4 give the same bits.
+
+use crate::{Isa, isa};
+
+const LANES: usize = 16;
+
+/// Sum of a[i]·b[i].
+///
+/// # Panics
+/// If the lengths differ.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { dot_v4(a, b) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::V3 => unsafe { dot_v3(a, b) },
+        _ => fold(a, b, |s, x, y| s + x * y),
+    }
+}
+
+/// Sum of (a[i] − b[i])².
+///
+/// # Panics
+/// If the lengths differ.
+pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { l2_v4(a, b) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::V3 => unsafe { l2_v3(a, b) },
+        _ => fold(a, b, |s, x, y| s + (x - y) * (x - y)),
+    }
+}
+
+/// Dot products of one query with each of `out.len()` rows.
+///
+/// # Panics
+/// If `rows` is not `out.len()` rows of the query's length.
+pub fn dots(query: &[f32], rows: &[f32], out: &mut [f32]) {
+    assert_eq!(rows.len(), query.len() * out.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { dots_v4(query, rows, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::V3 => unsafe { dots_v3(query, rows, out) },
+        _ => each(query, rows, out, |a, b| fold(a, b, |s, x, y| s + x * y)),
+    }
+}
+
+/// Squared L2 distances of one query to each of `out.len()` rows.
+///
+/// # Panics
+/// If `rows` is not `out.len()` rows of the query's length.
+pub fn l2_squareds(query: &[f32], rows: &[f32], out: &mut [f32]) {
+    assert_eq!(rows.len(), query.len() * out.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { l2s_v4(query, rows, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::V3 => unsafe { l2s_v3(query, rows, out) },
+        _ => each(query, rows, out, |a, b| fold(a, b, |s, x, y| s + (x - y) * (x - y))),
+    }
+}
+
+/// Squared norm of each of `out.len()` rows.
+///
+/// # Panics
+/// If `rows` is not a whole number of values a row.
+pub fn norms_squared(rows: &[f32], out: &mut [f32]) {
+    if out.is_empty() {
+        return;
+    }
+    assert_eq!(rows.len() % out.len(), 0);
+    let d = rows.len() / out.len();
+    for (o, r) in out.iter_mut().zip(rows.chunks_exact(d.max(1))) {
+        *o = dot(r, r);
+    }
+}
+
+#[inline(always)]
+fn each(query: &[f32], rows: &[f32], out: &mut [f32], f: impl Fn(&[f32], &[f32]) -> f32) {
+    for (o, r) in out.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
+        *o = f(query, r);
+    }
+}
+
+/// The one body: `step` folds a pair into an accumulator.
+#[inline(always)]
+fn fold(a: &[f32], b: &[f32], step: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let mut acc = [[0.0f32; LANES]; 4];
+    let (a4, a_rest) = a.as_chunks::<{ LANES * 4 }>();
+    let (b4, b_rest) = b.as_chunks::<{ LANES * 4 }>();
+    for (x, y) in a4.iter().zip(b4) {
+        for j in 0..4 {
+            for l in 0..LANES {
+                acc[j][l] = step(acc[j][l], x[j * LANES + l], y[j * LANES + l]);
+            }
+        }
+    }
+    let (a1, a_tail) = a_rest.as_chunks::<LANES>();
+    let (b1, b_tail) = b_rest.as_chunks::<LANES>();
+    for (j, (x, y)) in a1.iter().zip(b1).enumerate() {
+        for l in 0..LANES {
+            acc[j][l] = step(acc[j][l], x[l], y[l]);
+        }
+    }
+    let mut lanes = [0.0f32; LANES];
+    for l in 0..LANES {
+        lanes[l] = (acc[0][l] + acc[1][l]) + (acc[2][l] + acc[3][l]);
+    }
+    for (l, (&x, &y)) in a_tail.iter().zip(b_tail).enumerate() {
+        lanes[l] = step(lanes[l], x, y);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            lanes[l] += lanes[l + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+macro_rules! level {
+    ($features:literal, $dot:ident, $l2:ident, $dots:ident, $l2s:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        fn $dot(a: &[f32], b: &[f32]) -> f32 {
+            fold(a, b, |s, x, y| x.mul_add(y, s))
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        fn $l2(a: &[f32], b: &[f32]) -> f32 {
+            fold(a, b, |s, x, y| (x - y).mul_add(x - y, s))
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        fn $dots(query: &[f32], rows: &[f32], out: &mut [f32]) {
+            for (o, r) in out.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
+                *o = $dot(query, r);
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        fn $l2s(query: &[f32], rows: &[f32], out: &mut [f32]) {
+            for (o, r) in out.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
+                *o = $l2(query, r);
+            }
+        }
+    };
+}
+level!("avx512f,avx512bw,avx512dq,avx512vl,fma", dot_v4, l2_v4, dots_v4, l2s_v4);
+level!("avx2,fma", dot_v3, l2_v3, dots_v3, l2s_v3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integer_inputs_are_exact_on_every_length_and_alignment() {
+        let a: Vec<f32> = (0..200).map(|i| (i * 7 % 23) as f32 - 11.0).collect();
+        let b: Vec<f32> = (0..200).map(|i| (i * 5 % 19) as f32 - 9.0).collect();
+        for len in 0..=131 {
+            for shift in 0..3 {
+                let (x, y) = (&a[shift..shift + len], &b[2 * shift..2 * shift + len]);
+                let want: f32 = x.iter().zip(y).map(|(p, q)| p * q).sum();
+                let want2: f32 = x.iter().zip(y).map(|(p, q)| (p - q) * (p - q)).sum();
+                assert_eq!(dot(x, y), want);
+                assert_eq!(l2_squared(x, y), want2);
+                assert_eq!(fold(x, y, |s, p, q| s + p * q), want);
+                #[cfg(target_arch = "x86_64")]
+                if isa() >= Isa::V3 {
+                    // SAFETY: the level was detected.
+                    unsafe {
+                        assert_eq!(dot_v3(x, y), want);
+                        assert_eq!(l2_v3(x, y), want2);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_are_the_single_rows() {
+        let d = 37;
+        let q: Vec<f32> = (0..d).map(|i| (i as f32).sin()).collect();
+        let rows: Vec<f32> = (0..d * 9).map(|i| (i as f32 * 0.3).cos()).collect();
+        let (mut ip, mut l2, mut nn) = ([0.0; 9], [0.0; 9], [0.0; 9]);
+        dots(&q, &rows, &mut ip);
+        l2_squareds(&q, &rows, &mut l2);
+        norms_squared(&rows, &mut nn);
+        for (i, r) in rows.chunks(d).enumerate() {
+            assert_eq!((ip[i], l2[i], nn[i]), (dot(&q, r), l2_squared(&q, r), dot(r, r)));
+        }
+    }
+}
