@@ -112,18 +112,17 @@ impl Elem {
 
 /// f16 to f32 through the hardware's conversion; bytes that lie unaligned go through a small aligned buffer.
 fn f16_le(bytes: &[u8], out: &mut [f32]) {
-    use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
     if cfg!(target_endian = "little")
         && let Ok(bits) = bytemuck::try_cast_slice::<u8, u16>(bytes)
     {
-        return bits.reinterpret_cast::<half::f16>().convert_to_f32_slice(out);
+        return voisin_kernels::f16_to_f32(bits, out);
     }
     let mut bits = [0u16; 1024];
     for (o, b) in out.chunks_mut(1024).zip(bytes.chunks(2048)) {
         for (x, c) in bits.iter_mut().zip(b.chunks_exact(2)) {
             *x = u16::from_le_bytes([c[0], c[1]]);
         }
-        bits[..o.len()].reinterpret_cast::<half::f16>().convert_to_f32_slice(o);
+        voisin_kernels::f16_to_f32(&bits[..o.len()], o);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Files: positioned reads that name the file in every error, and writes that leave nothing half-written.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use voisin::{Error, Result};
@@ -12,9 +13,15 @@ use voisin::{Error, Result};
 #[derive(Debug)]
 pub struct InFile {
     path: PathBuf,
-    file: File,
+    data: Backing,
     len: u64,
     modified: u64,
+}
+
+#[derive(Debug)]
+enum Backing {
+    File(File),
+    Memory(Vec<u8>),
 }
 
 impl InFile {
@@ -32,7 +39,18 @@ impl InFile {
             return Err(Error::format(path, "the file is empty (0 bytes)"));
         }
         let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        Ok(InFile { path: path.to_owned(), file, len: meta.len(), modified: modified.map_or(0, |t| t.as_nanos() as u64) })
+        let modified = modified.map_or(0, |t| t.as_nanos() as u64);
+        Ok(InFile { path: path.to_owned(), data: Backing::File(file), len: meta.len(), modified })
+    }
+
+    /// Bytes in memory that stand for a file: what a deflated member of `path` unpacks to, or a test's input.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> InFile {
+        InFile { path: path.to_owned(), len: bytes.len() as u64, data: Backing::Memory(bytes), modified: 0 }
+    }
+
+    /// As [`InFile::from_bytes`] for bytes unpacked from this file: keeps its name and time of change.
+    pub fn unpacked(&self, bytes: Vec<u8>) -> InFile {
+        InFile { modified: self.modified, ..InFile::from_bytes(&self.path, bytes) }
     }
 
     /// Where it is.
@@ -46,9 +64,9 @@ impl InFile {
         self.len
     }
 
-    /// The open file, for libraries that want one.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// A reader with a position of its own, for libraries that want [`Read`] and [`Seek`].
+    pub fn cursor(self: &Arc<Self>) -> Cursor {
+        Cursor { file: self.clone(), at: 0 }
     }
 
     /// Fills `buf` from byte `offset`.
@@ -57,10 +75,16 @@ impl InFile {
     /// [`Error::Format`] if the file ends before; [`Error::Io`].
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         self.check(offset, buf.len() as u64)?;
-        self.file.read_exact_at(buf, offset).map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => Error::format(&self.path, "the file became shorter while it was read"),
-            _ => Error::io(&self.path, e),
-        })
+        match &self.data {
+            Backing::Memory(bytes) => {
+                buf.copy_from_slice(&bytes[offset as usize..][..buf.len()]);
+                Ok(())
+            }
+            Backing::File(file) => file.read_exact_at(buf, offset).map_err(|e| match e.kind() {
+                std::io::ErrorKind::UnexpectedEof => Error::format(&self.path, "the file became shorter while it was read"),
+                _ => Error::io(&self.path, e),
+            }),
+        }
     }
 
     /// `len` bytes from `offset` in a buffer of their own; the length is checked against the file before allocating.
@@ -100,6 +124,34 @@ impl InFile {
     pub fn fingerprint(&self, dataset: &str) -> u64 {
         let name = self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         fingerprint([name.as_bytes(), dataset.as_bytes(), &self.len.to_le_bytes(), &self.modified.to_le_bytes()])
+    }
+}
+
+/// A position in an [`InFile`].
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    file: Arc<InFile>,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.len.saturating_sub(self.at).min(buf.len() as u64) as usize;
+        self.file.read_at(&mut buf[..n], self.at).map_err(std::io::Error::other)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Cursor {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(x) => Some(x),
+            SeekFrom::Current(x) => self.at.checked_add_signed(x),
+            SeekFrom::End(x) => self.file.len.checked_add_signed(x),
+        };
+        self.at = at.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

@@ -45,7 +45,7 @@ impl Layout {
     }
 
     /// The first byte after the last value, or `None` if it does not fit 64 bits.
-    fn end(&self) -> Option<u64> {
+    pub fn end(&self) -> Option<u64> {
         if self.n == 0 || self.d == 0 {
             return Some(self.offset);
         }
