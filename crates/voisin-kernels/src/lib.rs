@@ -7,6 +7,7 @@
 mod aligned;
 mod convert;
 mod gemm;
+mod int8;
 mod isa;
 mod map;
 mod micro;
@@ -16,7 +17,8 @@ mod vector;
 pub use aligned::advise_huge;
 pub use convert::{f16_to_f32, f32_to_f16};
 pub use gemm::{Packed, View, gemm, tiles};
+pub use int8::{Codes8, Key, Row8, Rows8, are_bytes, int8_available, tiles8};
 pub use isa::{Isa, isa};
 pub use map::Map;
 pub use scan::{argmin, below};
-pub use vector::{dot, dots, l2_squared, l2_squareds, norms_squared};
+pub use vector::{dot, dot_f64, dots, l2_squared, l2_squared_f64, l2_squareds, norms_squared};

@@ -89,6 +89,70 @@ pub fn norms_squared(rows: &[f32], out: &mut [f32]) {
     }
 }
 
+/// Sum of a[i]·b[i] in f64: products of two f32 are exact, the sum is rounded in f64.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn dot_f64(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { dot64_v4(a, b) },
+        _ => fold_f64(a, b, |x, y| x * y),
+    }
+}
+
+/// Sum of (a[i] − b[i])² in f64.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn l2_squared_f64(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { l264_v4(a, b) },
+        _ => fold_f64(a, b, |x, y| (x - y) * (x - y)),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn dot64_v4(a: &[f32], b: &[f32]) -> f64 {
+    fold_f64(a, b, |x, y| x * y)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn l264_v4(a: &[f32], b: &[f32]) -> f64 {
+    fold_f64(a, b, |x, y| (x - y) * (x - y))
+}
+
+/// Products and sums apart (no FMA), so that every level gives the same bits: results of exact search depend on them.
+#[inline(always)]
+fn fold_f64(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut acc = [0.0f64; 32];
+    let (a32, a_tail) = a.as_chunks::<32>();
+    let (b32, b_tail) = b.as_chunks::<32>();
+    for (x, y) in a32.iter().zip(b32) {
+        for l in 0..32 {
+            acc[l] += term(x[l] as f64, y[l] as f64);
+        }
+    }
+    for (l, (&x, &y)) in a_tail.iter().zip(b_tail).enumerate() {
+        acc[l] += term(x as f64, y as f64);
+    }
+    let mut width = 16;
+    while width > 0 {
+        for l in 0..width {
+            acc[l] += acc[l + width];
+        }
+        width /= 2;
+    }
+    acc[0]
+}
+
 #[inline(always)]
 fn each(query: &[f32], rows: &[f32], out: &mut [f32], f: impl Fn(&[f32], &[f32]) -> f32) {
     for (o, r) in out.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
@@ -179,6 +243,7 @@ mod tests {
                 let want2: f32 = x.iter().zip(y).map(|(p, q)| (p - q) * (p - q)).sum();
                 assert_eq!(dot(x, y), want);
                 assert_eq!(l2_squared(x, y), want2);
+                assert_eq!((dot_f64(x, y), l2_squared_f64(x, y)), (want as f64, want2 as f64));
                 assert_eq!(fold(x, y, |s, p, q| s + p * q), want);
                 #[cfg(target_arch = "x86_64")]
                 if isa() >= Isa::V3 {
