@@ -67,7 +67,9 @@ impl Matrix {
 
     /// n x d zeros.
     pub fn zeros(n: usize, d: usize) -> Self {
-        Matrix::new(vec![0.0; n * d], d)
+        let mut data = vec![0.0; n * d];
+        voisin_kernels::advise_huge(&mut data);
+        Matrix::new(data, d)
     }
 
     /// Number of rows.

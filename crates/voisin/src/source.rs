@@ -219,7 +219,7 @@ pub struct Block {
 
 /// Streams `range` of `source` in blocks of at most `block_rows`, the next block being read while `f` works.
 ///
-/// Memory: two blocks. Every row is screened for `metric`.
+/// Memory: two blocks, reused. Every row is screened for `metric`.
 ///
 /// # Errors
 /// What reading gives; [`Error::BadRow`] under [`OnBad::Error`]; whatever `f` returns; [`Error::Stopped`].
@@ -230,13 +230,15 @@ pub fn for_each_block(
     metric: Metric,
     on_bad: OnBad,
     watch: &dyn Watch,
-    mut f: impl FnMut(Block) -> Result<()>,
+    mut f: impl FnMut(&Block) -> Result<()>,
 ) -> Result<()> {
-    let d = source.dim();
     let starts: Vec<u64> = (range.start..range.end).step_by(block_rows.max(1)).collect();
-    let load = |start: u64| -> Result<Block> {
+    let load = |start: u64, used: Option<Block>| -> Result<Block> {
         let n = (range.end - start).min(block_rows as u64) as usize;
-        let mut rows = Matrix::zeros(n, d);
+        let mut rows = match used {
+            Some(block) if block.rows.n() == n => block.rows,
+            _ => Matrix::zeros(n, source.dim()),
+        };
         source.read(start, rows.data_mut())?;
         let bad = screen(rows.view(), metric);
         if let (OnBad::Error, Some(&(i, what))) = (on_bad, bad.first()) {
@@ -247,11 +249,11 @@ pub fn for_each_block(
     };
     std::thread::scope(|scope| {
         let (send, receive) = std::sync::mpsc::sync_channel(0);
-        let starts = &starts;
-        let load = &load;
+        let (give_back, used) = std::sync::mpsc::channel();
+        let (starts, load) = (&starts, &load);
         scope.spawn(move || {
             for &start in starts {
-                let block = load(start);
+                let block = load(start, used.try_recv().ok());
                 let failed = block.is_err();
                 if send.send(block).is_err() || failed {
                     return;
@@ -261,7 +263,8 @@ pub fn for_each_block(
         for _ in 0..starts.len() {
             watch.check()?;
             let block = receive.recv().expect("the reader sends every block or an error")?;
-            f(block)?;
+            f(&block)?;
+            let _ = give_back.send(block);
         }
         Ok(())
     })
