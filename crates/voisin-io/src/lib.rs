@@ -13,6 +13,7 @@ pub mod npy;
 pub mod npz;
 mod open;
 mod paths;
+pub mod pickle;
 mod raw;
 pub mod vecs;
 mod write;

@@ -1,13 +1,12 @@
 //! Where the bytes of a data set lie in the file, checked against the file's size, and how rows of them are read.
 
-use super::chunks::ChunkMap;
-use super::{H5, parse};
 use hdf5_reader::Dataset;
 use hdf5_reader::messages::HdfMessage;
 use hdf5_reader::messages::layout::DataLayout;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use voisin::{Error, Result};
+use voisin::Result;
+
+use super::chunks::ChunkMap;
+use super::{H5, parse};
 
 /// The bytes of a data set of n rows, each of `row_bytes`.
 pub(crate) enum Store {
@@ -25,13 +24,14 @@ impl Store {
     /// # Errors
     /// A layout that is not supported, or one that lies outside the file or was never written.
     pub fn find(file: &H5, dataset: &Dataset, elem_size: usize) -> Result<Store> {
-        let bad = |what: String| Error::format(&file.path, format!("data set {}: {what}", dataset.name()));
+        let bad = |what: String| file.error(dataset.name(), what);
         let shape = dataset.shape();
         let n = shape.first().copied().unwrap_or(1);
-        let width: u64 = shape.iter().skip(1).try_fold(1u64, |a, &b| a.checked_mul(b)).ok_or_else(|| bad("shape overflows".into()))?;
-        let total = n.checked_mul(width).and_then(|x| x.checked_mul(elem_size as u64)).ok_or_else(|| bad("shape overflows".into()))?;
+        let total =
+            shape.iter().skip(1).try_fold(n.max(1), |a, &b| a.checked_mul(b)).and_then(|x| x.checked_mul(elem_size as u64));
+        let total = if shape.contains(&0) { 0 } else { total.ok_or_else(|| bad(format!("its shape {shape:?} is too large")))? };
 
-        let header = parse(&file.path, || file.file.get_or_parse_header(dataset.address()))?;
+        let header = parse(file.path(), || file.file.get_or_parse_header(dataset.address()))?;
         let mut layout = None;
         let mut filters = Vec::new();
         for message in &header.messages {
@@ -48,14 +48,11 @@ impl Store {
             _ if total == 0 => Ok(Store::Compact(Vec::new())),
             DataLayout::Contiguous { address, .. } => {
                 // an address of all ones marks storage that was never allocated
-                if address >= file.len {
+                if hdf5_reader::io::Cursor::is_undefined_offset(address, file.file.superblock().offset_size) {
                     return Err(bad("declared, but no values were ever written".into()));
                 }
-                let start = file.base + address;
-                let end = start.checked_add(total).ok_or_else(|| bad("its bytes lie beyond any file".into()))?;
-                if end > file.len {
-                    return Err(bad(format!("its bytes end at {end}, the file has {} (truncated?)", file.len)));
-                }
+                let start = file.base.saturating_add(address);
+                file.raw.check(start, total)?;
                 Ok(Store::Contiguous(start))
             }
             DataLayout::Chunked { address, mut dims, chunk_indexing, .. } => {
@@ -76,12 +73,4 @@ impl Store {
             Store::Chunked(map) => map.describe(),
         }
     }
-}
-
-/// Fills `out` from byte `at` of the file.
-pub(crate) fn pread(file: &std::fs::File, path: &Path, at: u64, out: &mut [u8]) -> Result<()> {
-    file.read_exact_at(out, at).map_err(|e| match e.kind() {
-        std::io::ErrorKind::UnexpectedEof => Error::format(path, format!("ends before byte {}", at + out.len() as u64)),
-        _ => Error::io(path, e),
-    })
 }
