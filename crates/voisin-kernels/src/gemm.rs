@@ -87,6 +87,13 @@ impl Packed {
         self.width
     }
 
+    /// `count` panels from `p` on, of one k block.
+    pub(crate) fn panels_at(&self, k: &std::ops::Range<usize>, p: usize, count: usize) -> &[f32] {
+        let panels = self.n.div_ceil(self.width);
+        let at = panels * self.width * k.start + p * self.width * k.len();
+        &self.data.as_slice()[at..at + count * self.width * k.len()]
+    }
+
     fn panel(&self, k: &std::ops::Range<usize>, p: usize) -> &[f32] {
         let panels = self.n.div_ceil(self.width);
         let at = panels * self.width * k.start + p * self.width * k.len();
@@ -95,7 +102,7 @@ impl Packed {
 }
 
 /// Cuts k into equal blocks of at most KC.
-fn k_blocks(k: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(crate) fn k_blocks(k: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let step = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
     (0..k).step_by(step).map(move |s| s..(s + step).min(k))
 }

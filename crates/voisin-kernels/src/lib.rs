@@ -6,6 +6,7 @@
 
 mod aligned;
 mod convert;
+mod few;
 mod gemm;
 mod int8;
 mod isa;
@@ -16,6 +17,7 @@ mod vector;
 
 pub use aligned::advise_huge;
 pub use convert::{f16_to_f32, f32_to_f16};
+pub use few::row;
 pub use gemm::{Packed, View, gemm, tiles};
 pub use int8::{Codes8, Key, Row8, Rows8, are_bytes, int8_available, tiles8};
 pub use isa::{Isa, isa};
