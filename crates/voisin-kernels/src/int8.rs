@@ -11,8 +11,10 @@ use rayon::prelude::*;
 const RIGHT: usize = 32;
 /// Rows a panel of [`Rows8`].
 const LEFT: usize = 12;
-/// Relative slack for the few f32 operations that turn an integer product into a key.
-const SLACK: f32 = 16.0 * f32::EPSILON;
+/// Relative slack for the f32 operations on rows of d values: sums over d / 16 steps, and the few that make a key.
+fn slack(d: usize) -> f32 {
+    (16.0 + d as f32 / 8.0) * f32::EPSILON
+}
 
 /// Whether the processor has the instructions; without them [`tiles8`] must not be called.
 pub fn int8_available() -> bool {
@@ -161,7 +163,7 @@ fn encode_right(x: &[f32], key: Key, exact: bool, line: &mut [u8]) -> [f32; 4] {
     }
     let c = quantise(x, |i, q| line[i] = (q + 128) as u8);
     let bias = if key == Key::L2 { c.norm_squared } else { 0.0 };
-    [bias, f * c.scale, f * c.error, c.norm_squared.sqrt() * (1.0 + SLACK) + c.error]
+    [bias, f * c.scale, f * c.error, c.norm_squared.sqrt() * (1.0 + slack(x.len())) + c.error]
 }
 
 struct Quantised {
@@ -201,8 +203,8 @@ fn quantise_body(x: &[f32], codes: &mut [i8]) -> Quantised {
         sum += c as i32;
     }
     // e itself carries the rounding of scale · c (at most |v| 2^-23 each), the sums a few ulps
-    let rounding = norm.sqrt() * 2.0 * f32::EPSILON;
-    Quantised { scale, error: error.sqrt() * (1.0 + 64.0 * f32::EPSILON) + rounding, norm_squared: norm, sum }
+    let rounding = norm.sqrt() * 4.0 * f32::EPSILON;
+    Quantised { scale, error: error.sqrt() * (1.0 + slack(x.len())) + rounding, norm_squared: norm, sum }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -249,7 +251,7 @@ impl Rows8 {
                     Row8 { scale: 1.0, offset: 0, norm, error: 0.0 }
                 } else {
                     let q = quantise(x, |i, c| panel[at(i)] = c as i8 as u8);
-                    Row8 { scale: q.scale, offset: 128 * q.sum, norm: q.norm_squared.sqrt() * (1.0 + SLACK), error: q.error }
+                    Row8 { scale: q.scale, offset: 128 * q.sum, norm: q.norm_squared.sqrt() * (1.0 + slack(d)), error: q.error }
                 };
             }
         });
@@ -357,12 +359,12 @@ impl Codes8 {
     fn common(&self, row: Row8) -> f32 {
         let largest = self.height + self.factor * row.norm * self.reach;
         // 1e-30: products of very small values vanish instead of being rounded
-        row.error * self.reach + if largest.is_finite() { largest * SLACK } else { 0.0 } + 1e-30
+        row.error * self.reach + if largest.is_finite() { largest * slack(self.d) } else { 0.0 } + 1e-30
     }
 
     /// Upper minus lower bound of a column's key.
     pub fn width(&self, column: usize, row: Row8) -> f32 {
-        2.0 * (row.norm * self.error[column] + self.common(row)) * (1.0 + SLACK)
+        2.0 * (row.norm * self.error[column] + self.common(row)) * (1.0 + slack(self.d))
     }
 }
 

@@ -17,6 +17,11 @@ impl<K: PartialOrd + Copy> TopK<K> {
         a.0 > b.0 || (a.0 == b.0 && a.1 > b.1)
     }
 
+    /// Results wanted.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
     /// Whether k results are held.
     pub fn is_full(&self) -> bool {
         self.heap.len() == self.k

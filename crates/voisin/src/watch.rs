@@ -36,3 +36,19 @@ pub trait Watch: Sync {
 pub struct Quiet;
 
 impl Watch for Quiet {}
+
+/// Memory this process holds now, in bytes; `None` where the system does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    status("VmRSS:")
+}
+
+/// The most memory this process has held, in bytes; `None` where the system does not tell.
+pub fn peak_resident_bytes() -> Option<u64> {
+    status("VmHWM:")
+}
+
+fn status(key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix(key))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}

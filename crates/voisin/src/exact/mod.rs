@@ -1,7 +1,16 @@
 //! Exact neighbours by blocked products, with near-ties settled in f64.
 
-use crate::{Metric, Neighbors, OnBad, Result, Source, Vectors, Watch};
-use std::path::PathBuf;
+mod block;
+mod checkpoint;
+mod memory;
+mod pass;
+
+use crate::{Error, Matrix, Metric, Neighbors, OnBad, Result, Source, TopK, Vectors, Watch, for_each_block, screen};
+use block::Task;
+use pass::Queries;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What to search for and within which limits.
 #[derive(Clone, Debug)]
@@ -16,20 +25,14 @@ pub struct ExactParams {
     pub exclude_self: bool,
     /// Bound on the memory of the whole process in bytes; blocks shrink to fit.
     pub memory_limit: Option<u64>,
-    /// Where to keep what is finished, so that a killed run resumes; removed at the end.
+    /// Where to keep what is finished, so that a killed run resumes; the caller removes it once the
+    /// result is safe.
     pub checkpoint: Option<PathBuf>,
 }
 
 impl Default for ExactParams {
     fn default() -> Self {
-        ExactParams {
-            k: 10,
-            metric: Metric::L2,
-            on_bad: OnBad::Error,
-            exclude_self: false,
-            memory_limit: None,
-            checkpoint: None,
-        }
+        ExactParams { k: 10, metric: Metric::L2, on_bad: OnBad::Error, exclude_self: false, memory_limit: None, checkpoint: None }
     }
 }
 
@@ -52,11 +55,63 @@ pub struct ExactResult {
 
 /// The exact neighbours of every query in a base that may be larger than memory.
 ///
+/// Distances are those of a plain f64 computation, rounded to f32 at the end; ids too, and equal distances go to the
+/// smaller id. The base is streamed once; a first pass (8-bit codes with a certified error where the processor has the
+/// instructions, f32 products elsewhere) leaves few candidates, which are compared in f64. The result is the same for any
+/// block size, thread count and instruction set. Cost: n·nq·d multiply-adds of the first pass.
+///
 /// # Errors
-/// k of 0 or above n, dimensions that differ, rows that cannot be ranked, what reading gives.
+/// k of 0 or above n, dimensions that differ, rows that cannot be ranked, a memory limit too small for one block, what
+/// reading gives, [`Error::Stopped`].
+///
+/// # Example
+/// ```
+/// use voisin::{exact::{ExactParams, exact}, MemSource, Matrix, Quiet};
+/// let base = MemSource::new("base", Matrix::new(vec![0.0, 0.0, 3.0, 4.0, 6.0, 8.0], 2));
+/// let query = MemSource::new("query", Matrix::new(vec![0.0, 1.0], 2));
+/// let found = exact(&base, &query, &ExactParams { k: 2, ..Default::default() }, &Quiet)?.neighbors;
+/// assert_eq!(found.ids(0), [0, 1]);
+/// assert_eq!(found.distances(0)[0], 1.0);
+/// # Ok::<(), voisin::Error>(())
+/// ```
 pub fn exact(base: &dyn Source, queries: &dyn Source, params: &ExactParams, watch: &dyn Watch) -> Result<ExactResult> {
-    let _ = (base, queries, params, watch);
-    Err(crate::Error::param("exact", "", "not written yet"))
+    let clock = Instant::now();
+    check(base, queries, params)?;
+    let (rows, bad_queries) = load_queries(queries, params)?;
+    let (nq, metric) = (rows.n(), params.metric);
+    let mut out = ExactResult { skipped_queries: bad_queries.iter().filter(|b| **b).count() as u64, ..Default::default() };
+    let block_rows = memory::block_rows(base, nq, params)?;
+    let work = work_key(base, &rows, params);
+    let saved = params.checkpoint.as_deref().and_then(|p| checkpoint::load(p, work, nq, params.k));
+    out.resumed_at = saved.as_ref().map(|s| s.0);
+    let (first, mut results) = saved.unwrap_or_else(|| (0, vec![TopK::new(params.k); nq]));
+    let prepared = Queries::new(rows.view(), metric);
+    let (mut saver, mut busy) = (Saver::new(params, work), 0.0);
+    watch.begin("exact", base.len(), "vectors");
+    watch.advance(first);
+    let done = for_each_block(base, first..base.len(), block_rows, metric, params.on_bad, watch, |block| {
+        let start = Instant::now();
+        let task = Task {
+            queries: &prepared,
+            bad_queries: &bad_queries,
+            block: block.rows.view(),
+            bad_rows: &block.bad,
+            start: block.start,
+            exclude_self: params.exclude_self,
+        };
+        task.search(&mut results);
+        out.skipped_base += block.bad.len() as u64;
+        busy += start.elapsed().as_secs_f64();
+        watch.advance(block.rows.n() as u64);
+        saver.offer(block.start + block.rows.n() as u64, &results)
+    });
+    watch.end();
+    done?;
+    let start = Instant::now();
+    out.neighbors = report(results, params);
+    out.search_seconds = busy + start.elapsed().as_secs_f64();
+    out.read_seconds = clock.elapsed().as_secs_f64() - out.search_seconds;
+    Ok(out)
 }
 
 /// The exact neighbours of queries in memory, as [`exact`] finds them; for ground truth and small sets.
@@ -64,6 +119,128 @@ pub fn exact(base: &dyn Source, queries: &dyn Source, params: &ExactParams, watc
 /// # Errors
 /// As [`exact`].
 pub fn exact_in_memory(base: Vectors<'_>, queries: Vectors<'_>, k: usize, metric: Metric) -> Result<Neighbors> {
-    let _ = (base, queries, k, metric);
-    Err(crate::Error::param("exact", "", "not written yet"))
+    let params = ExactParams { k, metric, ..Default::default() };
+    check(&Named("base", base), &Named("queries", queries), &params)?;
+    for (name, rows) in [("base", base), ("queries", queries)] {
+        if let Some(&(row, what)) = screen(rows, metric).first() {
+            return Err(Error::BadRow { name: name.into(), row: row as u64, what });
+        }
+    }
+    let prepared = Queries::new(queries, metric);
+    let mut results = vec![TopK::new(k); queries.n()];
+    let bad_queries = vec![false; queries.n()];
+    let step = memory::DEFAULT_BLOCK / (4 * base.d()).max(1);
+    for from in (0..base.n()).step_by(step.max(1)) {
+        let block = base.rows(from..(from + step).min(base.n()));
+        let task =
+            Task { queries: &prepared, bad_queries: &bad_queries, block, bad_rows: &[], start: from as u64, exclude_self: false };
+        task.search(&mut results);
+    }
+    Ok(report(results, &params))
 }
+
+/// Vectors in memory under a name, for the checks.
+struct Named<'a>(&'a str, Vectors<'a>);
+
+impl Source for Named<'_> {
+    fn len(&self) -> u64 {
+        self.1.n() as u64
+    }
+    fn dim(&self) -> usize {
+        self.1.d()
+    }
+    fn name(&self) -> String {
+        self.0.into()
+    }
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        let at = start as usize * self.1.d();
+        out.copy_from_slice(&self.1.data()[at..at + out.len()]);
+        Ok(())
+    }
+}
+
+fn check(base: &dyn Source, queries: &dyn Source, params: &ExactParams) -> Result<()> {
+    for source in [base, queries] {
+        if source.is_empty() {
+            return Err(Error::Empty { name: source.name() });
+        }
+    }
+    if base.dim() != queries.dim() {
+        let context = format!("{} has {}", base.name(), base.dim());
+        return Err(Error::Dimension { name: queries.name(), expected: base.dim(), got: queries.dim(), context });
+    }
+    if params.k == 0 {
+        return Err(Error::param("k", 0, "at least 1"));
+    }
+    if params.k as u64 > base.len() {
+        return Err(Error::param("k", params.k, format!("at most the {} vectors of {}", base.len(), base.name())));
+    }
+    Ok(())
+}
+
+fn load_queries(queries: &dyn Source, params: &ExactParams) -> Result<(Matrix, Vec<bool>)> {
+    let mut rows = Matrix::zeros(queries.len() as usize, queries.dim());
+    queries.read(0, rows.data_mut())?;
+    let mut bad = vec![false; rows.n()];
+    for (i, what) in screen(rows.view(), params.metric) {
+        if params.on_bad == OnBad::Error {
+            let (name, row) = queries.locate(i as u64);
+            return Err(Error::BadRow { name, row, what });
+        }
+        bad[i] = true;
+        rows.row_mut(i).fill(0.0);
+    }
+    Ok((rows, bad))
+}
+
+/// Identifies the work a checkpoint belongs to: inputs and everything that changes the outcome.
+fn work_key(base: &dyn Source, queries: &Matrix, params: &ExactParams) -> u64 {
+    let mut bytes = Vec::new();
+    for word in [base.len(), base.dim() as u64, base.fingerprint(), params.k as u64, params.exclude_self as u64] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.extend_from_slice(params.metric.name().as_bytes());
+    bytes.extend_from_slice(base.name().as_bytes());
+    bytes.push(params.on_bad as u8);
+    bytes.extend_from_slice(&xxh3_64(bytemuck::cast_slice(queries.data())).to_le_bytes());
+    xxh3_64(&bytes)
+}
+
+fn report(results: Vec<TopK<f64>>, params: &ExactParams) -> Neighbors {
+    let mut table = Neighbors::new(params.k);
+    for top in results {
+        table.push_row(top.into_sorted().into_iter().map(|(key, id)| {
+            let reported = params.metric.report(key);
+            (if params.metric == Metric::Cosine { reported.max(0.0) } else { reported } as f32, id)
+        }));
+    }
+    table
+}
+
+/// Saves what is finished, but never spends more than a twentieth of the time on it.
+struct Saver<'a> {
+    path: Option<&'a Path>,
+    work: u64,
+    pause: Duration,
+    last: Instant,
+}
+
+impl<'a> Saver<'a> {
+    fn new(params: &'a ExactParams, work: u64) -> Self {
+        Saver { path: params.checkpoint.as_deref(), work, pause: Duration::from_millis(500), last: Instant::now() }
+    }
+
+    fn offer(&mut self, next: u64, results: &[TopK<f64>]) -> Result<()> {
+        let Some(path) = self.path.filter(|_| self.last.elapsed() >= self.pause) else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        checkpoint::save(path, self.work, next, results)?;
+        self.pause = (start.elapsed() * 20).max(Duration::from_millis(500));
+        self.last = Instant::now();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

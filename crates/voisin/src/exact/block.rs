@@ -1,0 +1,176 @@
+//! Searching one block: candidates from the bounds of a pass, settled in f64.
+
+use super::pass::{Pass, Products, Queries, Scratch};
+use crate::{Metric, TopK, Vectors};
+use rayon::prelude::*;
+use std::ops::Range;
+use voisin_kernels as kernels;
+
+/// Queries a unit of work: whole panels of every kernel, few enough to share among threads.
+const GROUP: usize = 48;
+/// Columns compared before limits are looked at again; their products fit the second cache.
+const TILE: usize = 1024;
+
+/// The key by which everything is ranked, in f64: squared L2, minus the dot product, 1 − cosine.
+pub(super) fn exact_key(q: &[f32], x: &[f32], metric: Metric) -> f64 {
+    match metric {
+        Metric::L2 => kernels::l2_squared_f64(q, x),
+        Metric::Ip => -kernels::dot_f64(q, x),
+        Metric::Cosine => 1.0 - kernels::dot_f64(q, x) / (kernels::dot_f64(q, q).sqrt() * kernels::dot_f64(x, x).sqrt()),
+    }
+}
+
+/// What is searched: a block of base rows whose first has the number `start`.
+pub(super) struct Task<'a> {
+    pub(super) queries: &'a Queries<'a>,
+    /// Queries that have no answer.
+    pub(super) bad_queries: &'a [bool],
+    pub(super) block: Vectors<'a>,
+    pub(super) bad_rows: &'a [usize],
+    pub(super) start: u64,
+    pub(super) exclude_self: bool,
+}
+
+impl Task<'_> {
+    /// Offers every row of the block to the results of every query. The outcome does not depend on blocks or threads:
+    /// whatever could be among the k is compared by its f64 key and its id.
+    pub(super) fn search(&self, results: &mut [TopK<f64>]) {
+        let Some(pass) = Pass::new(self.block, self.bad_rows, self.queries) else {
+            return self.search_all(results);
+        };
+        let groups = results.len().div_ceil(GROUP);
+        let threads = rayon::current_num_threads();
+        // few groups: also cut the columns, so that every thread has work
+        let parts = (4 * threads).div_ceil(groups).min(pass.n().div_ceil(2 * TILE)).max(1);
+        let step = if groups >= 4 * threads { pass.n() } else { pass.n().div_ceil(parts).next_multiple_of(TILE) };
+        let units: Vec<(usize, Range<usize>)> = (0..groups)
+            .flat_map(|g| (0..pass.n()).step_by(step).map(move |s| (g, s)))
+            .map(|(g, s)| (g, s..(s + step).min(pass.n())))
+            .collect();
+        let seen: &[TopK<f64>] = results;
+        let found: Vec<Vec<Vec<(f64, u64)>>> = units
+            .par_iter()
+            .with_max_len(1)
+            .map_init(Scratch::default, |scratch, (g, cols)| {
+                let rows = g * GROUP..((g + 1) * GROUP).min(seen.len());
+                self.unit(&pass, rows.clone(), cols.clone(), &seen[rows], scratch)
+            })
+            .collect();
+        for ((g, _), unit) in units.iter().zip(found) {
+            for (top, row) in results[g * GROUP..].iter_mut().zip(unit) {
+                row.into_iter().for_each(|(key, id)| top.push(key, id));
+            }
+        }
+    }
+
+    /// The best of `cols` for the queries `rows`, given what is known from earlier blocks.
+    fn unit(
+        &self,
+        pass: &Pass<'_>,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        seen: &[TopK<f64>],
+        scratch: &mut Scratch,
+    ) -> Vec<Vec<(f64, u64)>> {
+        let mut state: Vec<Candidates> = rows.clone().zip(seen).map(|(q, top)| Candidates::new(top, self.offset(q))).collect();
+        for from in cols.clone().step_by(TILE) {
+            let tile = from..(from + TILE).min(cols.end);
+            pass.products(self.queries, rows.clone(), tile.clone(), scratch, |q, products| {
+                if !self.bad_queries[q] {
+                    state[q - rows.start].scan(self, pass, q, products, tile.clone());
+                }
+            });
+        }
+        state.into_iter().zip(rows).zip(seen).map(|((c, q), top)| self.settle(c, q, top)).collect()
+    }
+
+    /// Ranks the candidates by their f64 keys; stops where no lower bound can enter any more.
+    fn settle(&self, mut c: Candidates, q: usize, seen: &TopK<f64>) -> Vec<(f64, u64)> {
+        let mut top = TopK::new(c.k);
+        let limit = c.limit;
+        c.found.retain(|f| f.1 <= limit);
+        c.found.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
+        let query = self.queries.rows.row(q);
+        let offset = self.offset(q);
+        for &(column, lower) in &c.found {
+            let worst = [top.worst(), seen.worst()].into_iter().flatten().fold(f64::INFINITY, f64::min);
+            if lower > limit_of(worst, offset) {
+                break;
+            }
+            let key = exact_key(query, self.block.row(column as usize), self.queries.metric);
+            top.push(key, self.start + column as u64);
+        }
+        top.into_sorted()
+    }
+
+    /// Exact key minus the pass's key.
+    fn offset(&self, q: usize) -> f64 {
+        let query = self.queries.rows.row(q);
+        match self.queries.metric {
+            Metric::L2 => kernels::dot_f64(query, query),
+            Metric::Ip => 0.0,
+            Metric::Cosine => 1.0,
+        }
+    }
+
+    /// Every pair in f64: for values that f32 cannot bound.
+    fn search_all(&self, results: &mut [TopK<f64>]) {
+        let mut bad = vec![false; self.block.n()];
+        self.bad_rows.iter().for_each(|&i| bad[i] = true);
+        results.par_iter_mut().enumerate().filter(|(q, _)| !self.bad_queries[*q]).for_each(|(q, top)| {
+            for (i, x) in self.block.iter().enumerate() {
+                let id = self.start + i as u64;
+                if !bad[i] && !(self.exclude_self && id == q as u64) {
+                    top.push(exact_key(self.queries.rows.row(q), x, self.queries.metric), id);
+                }
+            }
+        });
+    }
+}
+
+/// The pass's key that an exact key of `worst` allows, rounded up.
+fn limit_of(worst: f64, offset: f64) -> f32 {
+    if worst == f64::INFINITY {
+        return f32::INFINITY;
+    }
+    ((worst - offset) + 4.0 * f32::EPSILON as f64 * (worst.abs() + offset.abs())) as f32 + f32::MIN_POSITIVE
+}
+
+/// Columns of one query that may be among the k.
+struct Candidates {
+    k: usize,
+    limit: f32,
+    uppers: TopK<f32>,
+    found: Vec<(u32, f32)>,
+}
+
+impl Candidates {
+    fn new(seen: &TopK<f64>, offset: f64) -> Self {
+        let limit = seen.worst().map_or(f32::INFINITY, |w| limit_of(w, offset));
+        Candidates { k: seen.k(), limit, uppers: TopK::new(seen.k()), found: Vec::new() }
+    }
+
+    fn scan(&mut self, task: &Task<'_>, pass: &Pass<'_>, q: usize, products: Products<'_>, cols: Range<usize>) {
+        let from = self.found.len();
+        pass.below(task.queries, q, products, cols.clone(), self.limit, &mut self.found);
+        let mut keep = from;
+        for i in from..self.found.len() {
+            let (column, lower) = self.found[i];
+            let column = column as usize + cols.start;
+            if lower > self.limit || (task.exclude_self && task.start + column as u64 == q as u64) {
+                continue;
+            }
+            self.uppers.push(lower + pass.width(task.queries, q, column), 0);
+            if let Some(worst) = self.uppers.worst() {
+                self.limit = self.limit.min(worst);
+            }
+            self.found[keep] = (column as u32, lower);
+            keep += 1;
+        }
+        self.found.truncate(keep);
+        if self.found.len() > 4096 + 8 * self.k {
+            let limit = self.limit;
+            self.found.retain(|f| f.1 <= limit);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! How many base rows fit a block.
+
+use super::ExactParams;
+use crate::{Error, Result, Source};
+
+/// Bytes of f32 in a block when memory is not limited.
+pub(super) const DEFAULT_BLOCK: usize = 32 << 20;
+/// Fewest rows worth a block.
+const FEWEST: u64 = 64;
+
+/// Rows a block: two blocks of f32 (one searched, one being read), its codes or panels, and what the reader needs beside.
+pub(super) fn block_rows(base: &dyn Source, nq: usize, params: &ExactParams) -> Result<usize> {
+    let d = base.dim() as u64;
+    let free = (DEFAULT_BLOCK as u64 / (4 * d)).max(1024);
+    let Some(limit) = params.memory_limit else {
+        return Ok(free.min(base.len()) as usize);
+    };
+    let threads = rayon::current_num_threads() as u64;
+    let queries = nq as u64 * (6 * d + 64 + 24 * params.k as u64 + 32 * params.k as u64);
+    let scratch = threads * (48 * 1024 * 4 + 48 * 8 * (4096 + 10 * params.k as u64) + (1 << 20));
+    let fixed = crate::watch::resident_bytes().unwrap_or(24 << 20) + queries + scratch;
+    let copies = if params.metric == crate::Metric::Cosine { 4 } else { 3 };
+    let need = |rows: u64| fixed + rows * (copies * 4 * d + 64) + base.overhead(rows as usize);
+    if need(FEWEST.min(base.len())) > limit {
+        return Err(Error::Memory {
+            limit,
+            need: need(FEWEST.min(base.len())),
+            what: format!("{FEWEST} rows of the base and the results of {nq} queries"),
+        });
+    }
+    let (mut low, mut high) = (FEWEST, free.max(FEWEST));
+    while low + 1 < high {
+        let middle = (low + high) / 2;
+        *(if need(middle) <= limit { &mut low } else { &mut high }) = middle;
+    }
+    Ok(low.min(base.len()) as usize)
+}
