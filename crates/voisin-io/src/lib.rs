@@ -15,6 +15,8 @@ mod open;
 mod paths;
 pub mod pickle;
 mod raw;
+pub mod text;
+pub mod torch;
 pub mod vecs;
 mod write;
 pub mod zipfile;

@@ -7,7 +7,7 @@ use voisin::{Result, Source};
 use crate::concat::Concat;
 use crate::detect::detect;
 use crate::paths::{FileSpec, expand};
-use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, vecs};
+use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, pickle, torch, vecs};
 
 /// Opens one file: `path` or `path::dataset`.
 ///
@@ -38,7 +38,10 @@ pub(crate) fn open_spec(spec: &FileSpec, role: Role) -> Result<Box<dyn Source>> 
         Format::Hdf5 => hdf5::open(path, dataset, role),
         Format::Npy => npy::open(path, dataset, role),
         Format::Npz => npz::open(path, dataset, role),
+        Format::Text => text::open(path, dataset, role),
         Format::Vecs => vecs::open(path, dataset, role),
+        Format::Pickle => pickle::open(path, dataset, role),
+        Format::Torch => torch::open(path, dataset, role),
         Format::Bins => bins::open(path, dataset, role),
         format => Err(not_yet(path, format)),
     }
@@ -54,7 +57,10 @@ pub fn describe(path: &Path) -> Result<(Format, Vec<Dataset>)> {
         Format::Hdf5 => hdf5::describe(path),
         Format::Npy => npy::describe(path),
         Format::Npz => npz::describe(path),
+        Format::Text => text::describe(path),
         Format::Vecs => vecs::describe(path),
+        Format::Pickle => pickle::describe(path),
+        Format::Torch => torch::describe(path),
         Format::Bins => bins::describe(path),
         format => Err(not_yet(path, format)),
     };

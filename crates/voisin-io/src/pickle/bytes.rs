@@ -1,107 +1,73 @@
 //! A run of bytes in a file or in memory: what a large value of a pickle or a storage of torch is until it is read.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use voisin::{Error, Result};
 
-#[derive(Debug)]
-enum Store {
-    File { file: File, len: u64 },
-    Mem(Vec<u8>),
-}
+use crate::InFile;
 
-impl Store {
-    fn len(&self) -> u64 {
-        match self {
-            Store::File { len, .. } => *len,
-            Store::Mem(m) => m.len() as u64,
-        }
-    }
-}
-
-/// `len` bytes of a store from `offset`; always within the store, cheap to clone.
+/// Some bytes of a file (or decoded from one and held in memory); always within it, cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes {
-    store: Arc<Store>,
+    file: Arc<InFile>,
     offset: u64,
     len: u64,
 }
 
 impl Bytes {
     /// All bytes of a file, none of them read yet.
-    pub(crate) fn open(path: &Path) -> Result<Bytes> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let meta = file.metadata().map_err(|e| Error::io(path, e))?;
-        if meta.is_dir() {
-            return Err(Error::format(path, "is a folder, not a file"));
-        }
-        let len = meta.len();
-        Ok(Bytes { store: Arc::new(Store::File { file, len }), offset: 0, len })
+    pub(crate) fn new(file: Arc<InFile>) -> Bytes {
+        let len = file.len();
+        Bytes { file, offset: 0, len }
     }
 
-    pub(crate) fn from_vec(bytes: Vec<u8>) -> Bytes {
-        let len = bytes.len() as u64;
-        Bytes { store: Arc::new(Store::Mem(bytes)), offset: 0, len }
+    /// Bytes decoded from this file.
+    pub(crate) fn unpacked(&self, bytes: Vec<u8>) -> Bytes {
+        Bytes::new(Arc::new(self.file.unpacked(bytes)))
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Size of the whole file or buffer that these bytes are a part of: the bound of what may be allocated.
-    pub(crate) fn store_len(&self) -> u64 {
-        self.store.len()
+    /// The file that they are in or came from.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub(crate) fn file(&self) -> &Arc<InFile> {
+        &self.file
+    }
+
+    /// Their position in [`Bytes::file`].
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// `len` bytes from `at`, or none when they are not all there.
     pub(crate) fn slice(&self, at: u64, len: u64) -> Option<Bytes> {
         let end = at.checked_add(len)?;
-        (end <= self.len).then(|| Bytes { store: self.store.clone(), offset: self.offset + at, len })
+        (end <= self.len).then(|| Bytes { file: self.file.clone(), offset: self.offset + at, len })
     }
 
     /// Fills `out` from position `at`.
-    pub(crate) fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn read_at(&self, out: &mut [u8], at: u64) -> Result<()> {
         if at.checked_add(out.len() as u64).is_none_or(|end| end > self.len) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(self.short(at, out.len() as u64));
         }
-        match &*self.store {
-            Store::File { file, .. } => read_exact_at(file, out, self.offset + at),
-            Store::Mem(m) => {
-                let start = (self.offset + at) as usize;
-                out.copy_from_slice(&m[start..start + out.len()]);
-                Ok(())
-            }
-        }
+        self.file.read_at(out, self.offset + at)
     }
 
     /// A copy of all bytes.
-    pub(crate) fn to_vec(&self) -> io::Result<Vec<u8>> {
-        let mut out = vec![0; self.len as usize];
-        self.read_at(0, &mut out)?;
-        Ok(out)
+    pub(crate) fn to_vec(&self) -> Result<Vec<u8>> {
+        self.file.bytes(self.offset, self.len)
     }
-}
 
-#[cfg(unix)]
-fn read_exact_at(file: &File, out: &mut [u8], at: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, out, at)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut out: &mut [u8], mut at: u64) -> io::Result<()> {
-    while !out.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, out, at)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                out = &mut out[n..];
-                at += n as u64;
-            }
-        }
+    fn short(&self, at: u64, want: u64) -> Error {
+        let (at, end) = (self.offset.saturating_add(at), self.offset + self.len);
+        Error::format(self.path(), format!("truncated: {want} bytes are expected at byte {at}, but it ends at byte {end}"))
     }
-    Ok(())
 }
 
 /// Reads [`Bytes`] from front to back through a small buffer; large runs are stepped over, not read.
@@ -125,32 +91,37 @@ impl Cursor {
         self.at
     }
 
+    /// Bytes that are left.
     pub(crate) fn remaining(&self) -> u64 {
         self.bytes.len() - self.at
     }
 
-    pub(crate) fn byte(&mut self) -> io::Result<u8> {
-        let i = self.at.wrapping_sub(self.buffer_at);
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8> {
+        let mut i = self.at - self.buffer_at;
         if i >= self.buffer.len() as u64 {
             self.refill()?;
-            return self.byte();
+            i = 0;
         }
         self.at += 1;
         Ok(self.buffer[i as usize])
     }
 
-    fn refill(&mut self) -> io::Result<()> {
+    fn refill(&mut self) -> Result<()> {
         let n = self.remaining().min(BUFFER);
         if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(self.bytes.short(self.at, 1));
         }
         self.buffer.resize(n as usize, 0);
         self.buffer_at = self.at;
-        self.bytes.read_at(self.at, &mut self.buffer).inspect_err(|_| self.buffer.clear())
+        self.bytes.read_at(&mut self.buffer, self.at).inspect_err(|_| self.buffer.clear())
     }
 
     /// The next N bytes.
-    pub(crate) fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut out = [0; N];
         for b in &mut out {
             *b = self.byte()?;
@@ -159,15 +130,15 @@ impl Cursor {
     }
 
     /// The next `len` bytes, stepped over: they are read when they are needed.
-    pub(crate) fn take(&mut self, len: u64) -> io::Result<Bytes> {
-        let out = self.bytes.slice(self.at, len).ok_or(io::ErrorKind::UnexpectedEof)?;
+    pub(crate) fn take(&mut self, len: u64) -> Result<Bytes> {
+        let out = self.bytes.slice(self.at, len).ok_or_else(|| self.bytes.short(self.at, len))?;
         self.at += len;
         Ok(out)
     }
 
     /// The next `len` bytes, read now; `len` is bounded by what is left.
-    pub(crate) fn read(&mut self, len: u64) -> io::Result<Vec<u8>> {
-        let i = self.at.wrapping_sub(self.buffer_at);
+    pub(crate) fn read(&mut self, len: u64) -> Result<Vec<u8>> {
+        let i = self.at - self.buffer_at;
         if let Some(end) = i.checked_add(len).filter(|&end| end <= self.buffer.len() as u64) {
             self.at += len;
             return Ok(self.buffer[i as usize..end as usize].to_vec());
@@ -176,7 +147,7 @@ impl Cursor {
     }
 
     /// The bytes up to a newline, which is passed.
-    pub(crate) fn line(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn line(&mut self) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         loop {
             match self.byte()? {

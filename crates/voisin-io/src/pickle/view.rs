@@ -1,12 +1,9 @@
-//! An n-dimensional array that lies somewhere in a file, with strides, and the [`Source`] that streams its rows.
+//! An n-dimensional array that lies somewhere in a file, with strides.
 
-use std::io;
-use std::path::{Path, PathBuf};
-
-use voisin::{Error, Result, Source, StringIds};
+use voisin::{Result, Source, StringIds};
 
 use super::bytes::Bytes;
-use super::elem::Elem;
+use crate::{Elem, Layout, RawSource};
 
 /// Elements of `bytes` from `offset`, seen through `shape` and `stride` (all counted in elements).
 ///
@@ -28,27 +25,27 @@ impl View {
         bytes: Bytes,
         (elem, big): (Elem, bool),
         offset: u64,
-        shape: Vec<u64>,
-        stride: Vec<u64>,
+        shape: &[u64],
+        stride: &[u64],
     ) -> Result<View, String> {
         let have = bytes.len() / elem.size() as u64;
         if shape.len() != stride.len() {
             return Err(format!("{} dimensions with {} strides", shape.len(), stride.len()));
         }
-        let numel = product(&shape).filter(|&n| n <= have);
+        let numel = product(shape).filter(|&n| n <= have);
         let numel = numel.ok_or_else(|| format!("shape {shape:?} where {have} {} elements are stored", elem.name()))?;
-        if numel > 0 {
-            let mut last = Some(offset);
-            for (&n, &s) in shape.iter().zip(&stride) {
-                last = last.and_then(|l| l.checked_add((n - 1).checked_mul(s)?));
-            }
-            if last.is_none_or(|l| l >= have) {
-                return Err(format!(
-                    "offset {offset}, shape {shape:?}, strides {stride:?} reach beyond the {have} {} elements stored",
-                    elem.name()
-                ));
-            }
+        let mut last = Some(offset);
+        for (&n, &s) in shape.iter().zip(stride) {
+            last = last.and_then(|l| l.checked_add(n.saturating_sub(1).checked_mul(s)?));
         }
+        if numel > 0 && last.is_none_or(|l| l >= have) {
+            return Err(format!(
+                "offset {offset}, shape {shape:?}, strides {stride:?} reach beyond the {have} {} elements stored",
+                elem.name()
+            ));
+        }
+        let (shape, stride) = (shape.to_vec(), stride.to_vec());
+        let offset = if numel > 0 { offset } else { 0 };
         Ok(View { bytes, elem, big, offset, shape, stride })
     }
 
@@ -62,23 +59,20 @@ impl View {
 
     /// Number of elements.
     pub(crate) fn numel(&self) -> u64 {
-        self.shape.iter().product()
+        product(&self.shape).unwrap_or(0)
     }
 
-    /// How it lies in the file, in words; empty for little-endian rows one after the other.
+    /// How it lies in the file, in words.
     pub(crate) fn layout(&self) -> String {
         let order = if self.is_contiguous() {
-            ""
+            "contiguous"
         } else if self.shape.len() == 2 && self.stride[0] == 1 {
-            "column-major"
+            "Fortran order"
         } else {
             "strided"
         };
-        match (order, self.big && self.elem.size() > 1) {
-            ("", true) => "big-endian".into(),
-            (o, true) => format!("{o}, big-endian"),
-            (o, false) => o.into(),
-        }
+        let big = if self.big && self.elem.size() > 1 { ", big endian" } else { "" };
+        format!("{order}{big}")
     }
 
     fn is_contiguous(&self) -> bool {
@@ -92,24 +86,21 @@ impl View {
         true
     }
 
-    /// `out.len()` consecutive elements from element `at` of the bytes.
-    fn run(&self, at: u64, out: &mut [f32]) -> io::Result<()> {
+    /// Consecutive elements from element `at` of the bytes.
+    fn run(&self, at: u64, out: &mut [f32]) -> Result<()> {
         let size = self.elem.size();
-        if self.elem == Elem::F32 && cfg!(target_endian = "little") && !self.big {
-            return self.bytes.read_at(at * 4, bytemuck::cast_slice_mut(out));
-        }
-        // a small piece at a time, so that decoding finds its bytes in the cache
-        let mut raw = vec![0u8; (out.len() * size).min(1 << 18)];
-        for (i, out) in out.chunks_mut((1 << 18) / size).enumerate() {
+        let piece = (1 << 18) / size; // a piece at a time: decoding finds its bytes in the cache
+        let mut raw = vec![0u8; out.len().min(piece) * size];
+        for (i, out) in out.chunks_mut(piece).enumerate() {
             let raw = &mut raw[..out.len() * size];
-            self.bytes.read_at((at + (i * ((1 << 18) / size)) as u64) * size as u64, raw)?;
-            self.elem.decode(self.big, raw, out);
+            self.bytes.read_at(raw, (at + (i * piece) as u64) * size as u64)?;
+            self.elem.decode(raw, self.big, out);
         }
         Ok(())
     }
 
     /// All elements in row-major order.
-    pub(crate) fn to_f32(&self) -> io::Result<Vec<f32>> {
+    pub(crate) fn to_f32(&self) -> Result<Vec<f32>> {
         let mut out = vec![0.0; self.numel() as usize];
         if self.is_contiguous() {
             self.run(self.offset, &mut out)?;
@@ -120,7 +111,7 @@ impl View {
     }
 
     /// Reads the span that holds all elements, which is at most the bytes of the storage, and picks from it.
-    fn gather(&self, out: &mut [f32]) -> io::Result<()> {
+    fn gather(&self, out: &mut [f32]) -> Result<()> {
         let span: u64 = self.shape.iter().zip(&self.stride).map(|(&n, &s)| (n - 1) * s).sum();
         let mut all = vec![0.0; span as usize + 1];
         self.run(self.offset, &mut all)?;
@@ -130,50 +121,42 @@ impl View {
             *o = all[at as usize];
             for k in (0..index.len()).rev() {
                 index[k] += 1;
-                at += self.stride[k];
                 if index[k] < self.shape[k] {
+                    at += self.stride[k];
                     break;
                 }
-                at -= self.stride[k] * self.shape[k];
+                at -= self.stride[k] * (self.shape[k] - 1);
                 index[k] = 0;
             }
         }
         Ok(())
     }
 
-    /// Rows `start..` of a 2-D view, or elements `start..` of a 1-D view as rows of one.
-    fn read_rows(&self, start: u64, out: &mut [f32]) -> io::Result<()> {
-        let (d, rs, cs) = (self.shape[1] as usize, self.stride[0], self.stride[1]);
-        let n = out.len() / d.max(1);
-        let at = self.offset + start * rs;
-        if cs == 1 && (rs == d as u64 || n == 1) {
-            return self.run(at, out);
+    /// Elements of a 1-D view into `out`, which has its length.
+    pub(crate) fn fill(&self, out: &mut [f32]) -> Result<()> {
+        if self.is_contiguous() {
+            return self.run(self.offset, out);
         }
-        if rs == 1 {
-            let mut column = vec![0.0; n];
-            for j in 0..d {
-                self.run(at + j as u64 * cs, &mut column)?;
-                for (i, &x) in column.iter().enumerate() {
-                    out[i * d + j] = x;
-                }
-            }
-            return Ok(());
-        }
-        let mut span = vec![0.0; (d - 1) * cs as usize + 1];
-        for (i, row) in out.chunks_exact_mut(d).enumerate() {
-            self.run(at + i as u64 * rs, &mut span)?;
-            for (j, x) in row.iter_mut().enumerate() {
-                *x = span[j * cs as usize];
-            }
-        }
+        out.copy_from_slice(&self.to_f32()?);
         Ok(())
     }
 
-    /// The element at a flat row-major position as raw bytes in native order of the file; for small tables only.
-    pub(crate) fn scalar(&self) -> io::Result<(Elem, bool, Vec<u8>)> {
-        let mut raw = vec![0; self.elem.size()];
-        self.bytes.read_at(self.offset * self.elem.size() as u64, &mut raw)?;
-        Ok((self.elem, self.big, raw))
+    /// The rows of a 2-D view, read when they are asked for.
+    ///
+    /// # Errors
+    /// Rows without values.
+    pub(crate) fn source(&self, dataset: &str, ids: Option<StringIds>) -> Result<Box<dyn Source>> {
+        let (n, d, size) = (self.shape[0], self.shape[1] as usize, self.elem.size() as u64);
+        let layout = Layout {
+            offset: self.bytes.offset() + self.offset * size,
+            n,
+            d,
+            elem: self.elem,
+            big_endian: self.big,
+            row_stride: self.stride[0].saturating_mul(size),
+            col_stride: if d == 1 { size } else { self.stride[1].saturating_mul(size) },
+        };
+        Ok(Box::new(RawSource::new(self.bytes.file().clone(), layout, dataset)?.with_ids(ids)))
     }
 }
 
@@ -185,7 +168,7 @@ pub(crate) fn product(shape: &[u64]) -> Option<u64> {
     shape.iter().try_fold(1u64, |p, &n| p.checked_mul(n))
 }
 
-/// Strides of a row-major (or column-major) array; the shape's product must not overflow.
+/// Strides of a row-major or column-major array without gaps.
 pub(crate) fn strides(shape: &[u64], column_major: bool) -> Vec<u64> {
     let mut out = vec![0; shape.len()];
     let mut step = 1u64;
@@ -195,49 +178,4 @@ pub(crate) fn strides(shape: &[u64], column_major: bool) -> Vec<u64> {
         step = step.saturating_mul(shape[k].max(1));
     }
     out
-}
-
-/// The rows of a 2-D [`View`], read from the file when they are asked for.
-pub(crate) struct ViewSource {
-    pub(crate) path: PathBuf,
-    pub(crate) name: String,
-    pub(crate) view: View,
-    pub(crate) ids: Option<StringIds>,
-    pub(crate) fingerprint: u64,
-}
-
-impl Source for ViewSource {
-    fn len(&self) -> u64 {
-        self.view.shape[0]
-    }
-
-    fn dim(&self) -> usize {
-        self.view.shape[1] as usize
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
-        self.view.read_rows(start, out).map_err(|e| Error::io(&self.path, e))
-    }
-
-    fn ids(&self) -> Result<Option<StringIds>> {
-        Ok(self.ids.clone())
-    }
-
-    fn fingerprint(&self) -> u64 {
-        self.fingerprint
-    }
-
-    fn overhead(&self, rows: usize) -> u64 {
-        // one column of the block, one row's span, and the piece being decoded
-        (1 << 18) + 4 * rows as u64 + 4 * self.view.stride[1].saturating_mul(self.view.shape[1])
-    }
-}
-
-/// What to call a data set in messages.
-pub(crate) fn display_name(path: &Path, dataset: &str) -> String {
-    if dataset.is_empty() { path.display().to_string() } else { format!("{}::{dataset}", path.display()) }
 }
