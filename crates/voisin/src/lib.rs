@@ -8,6 +8,7 @@ pub mod exact;
 mod matrix;
 mod metric;
 mod neighbors;
+pub mod partition;
 mod source;
 pub mod watch;
 

@@ -1,0 +1,265 @@
+//! Lloyd's k-means on matrix products.
+//!
+//! Every result is a function of the data, the parameters and the seed: sums run over the rows of a cluster in the order of
+//! the rows, whatever thread does it.
+
+use super::nearest::Nearest;
+use super::rng::Random;
+use super::sample::{normalise, sample};
+use super::seeding;
+use crate::{Error, Matrix, Metric, OnBad, Result, Source, Vectors, Watch};
+use rayon::prelude::*;
+use std::time::Instant;
+
+/// How the first centroids are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Init {
+    /// k different rows.
+    #[default]
+    Random,
+    /// k-means++: each next row with a probability proportional to its squared distance to those chosen
+    /// (Arthur & Vassilvitskii, 2007). Cost: k passes over the rows.
+    PlusPlus,
+}
+
+/// What k-means needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KMeansParams {
+    /// Number of centroids.
+    pub k: usize,
+    /// Iterations; fewer are done when nothing moves any more.
+    pub niter: usize,
+    /// Runs with different starts, of which the best is kept.
+    pub nredo: usize,
+    /// How a run starts.
+    pub init: Init,
+    /// Train on at most this many rows a centroid, chosen by the seed; `None` takes all.
+    pub max_points_per_centroid: Option<usize>,
+    /// Scale the centroids to unit length after every iteration.
+    pub spherical: bool,
+    /// Seed of every choice.
+    pub seed: u64,
+}
+
+impl Default for KMeansParams {
+    fn default() -> Self {
+        KMeansParams { k: 0, niter: 25, nredo: 1, init: Init::Random, max_points_per_centroid: None, spherical: false, seed: 0 }
+    }
+}
+
+/// Centroids, and how they were found.
+#[derive(Clone, Debug)]
+pub struct KMeansResult {
+    /// k x d.
+    pub centroids: Matrix,
+    /// The nearest centroid of every row that was given (of the sample, from [`kmeans_source`]).
+    pub assignment: Vec<u32>,
+    /// Sum of squared distances of the training rows to the centroids before each iteration, of the best run.
+    pub objective: Vec<f64>,
+    /// Rows trained on.
+    pub trained_on: usize,
+    /// Empty clusters that were split from large ones, over all iterations of the best run.
+    pub splits: usize,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// k-means of rows in memory.
+///
+/// Cost: at most `niter * nredo` products of the rows with the centroids, and about as many bytes beside the rows as they
+/// have. Deterministic for any number of threads.
+///
+/// # Errors
+/// k = 0, k above the number of rows, no iteration; [`Error::Stopped`].
+///
+/// # Source
+/// Lloyd, "Least squares quantization in PCM", 1982.
+pub fn kmeans(data: Vectors<'_>, params: &KMeansParams, watch: &dyn Watch) -> Result<KMeansResult> {
+    check(params, data.n() as u64)?;
+    let start = Instant::now();
+    let limit = params.max_points_per_centroid.map_or(usize::MAX, |m| m.max(1).saturating_mul(params.k));
+    let chosen = (limit < data.n()).then(|| gather(data, &Random::new(params.seed, 1).sample(data.n() as u64, limit as u64)));
+    let train = chosen.as_ref().map_or(data, |c| c.view());
+    let mut nearest = Nearest::new(train);
+    let mut best: Option<Run> = None;
+    watch.begin("k-means", (params.niter * params.nredo) as u64, "iterations");
+    for redo in 0..params.nredo as u64 {
+        let run = lloyd(train, &mut nearest, params, redo, watch)?;
+        if best.as_ref().is_none_or(|b| run.final_objective < b.final_objective) {
+            best = Some(run);
+        }
+    }
+    watch.end();
+    let best = best.expect("nredo was checked");
+    let assignment = match &chosen {
+        None => best.assignment,
+        Some(_) => super::Centroids::new(best.centroids.clone(), Metric::L2).assign(data),
+    };
+    Ok(KMeansResult {
+        centroids: best.centroids,
+        assignment,
+        objective: best.objective,
+        trained_on: train.n(),
+        splits: best.splits,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// k-means of a source that is streamed; only the rows trained on are kept in memory.
+///
+/// Under cosine the rows are scaled to unit length first.
+///
+/// # Errors
+/// As [`kmeans`], and what reading gives.
+pub fn kmeans_source(
+    source: &dyn Source,
+    metric: Metric,
+    on_bad: OnBad,
+    params: &KMeansParams,
+    watch: &dyn Watch,
+) -> Result<KMeansResult> {
+    check(params, source.len())?;
+    let limit = params.max_points_per_centroid.map_or(u64::MAX, |m| m.max(1) as u64 * params.k as u64);
+    let rows = sample(source, limit, params.seed, metric, on_bad, watch)?;
+    kmeans(rows.rows.view(), &KMeansParams { max_points_per_centroid: None, ..params.clone() }, watch)
+}
+
+fn check(params: &KMeansParams, n: u64) -> Result<()> {
+    if params.k == 0 || params.k as u64 > n {
+        return Err(Error::param("k", params.k, format!("1 to the number of vectors, {n}")));
+    }
+    if params.niter == 0 || params.nredo == 0 {
+        let name = if params.niter == 0 { "niter" } else { "nredo" };
+        return Err(Error::param(name, 0, "at least 1"));
+    }
+    Ok(())
+}
+
+pub(crate) fn gather(data: Vectors<'_>, rows: &[u64]) -> Matrix {
+    let mut out = Matrix::zeros(rows.len(), data.d());
+    let d = data.d();
+    out.data_mut().par_chunks_mut(d * 256).zip(rows.par_chunks(256)).for_each(|(out, rows)| {
+        for (to, &r) in out.chunks_exact_mut(d).zip(rows) {
+            to.copy_from_slice(data.row(r as usize));
+        }
+    });
+    out
+}
+
+struct Run {
+    centroids: Matrix,
+    assignment: Vec<u32>,
+    objective: Vec<f64>,
+    final_objective: f64,
+    splits: usize,
+}
+
+fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: u64, watch: &dyn Watch) -> Result<Run> {
+    let mut rng = Random::new(params.seed, 16 + redo);
+    let mut centroids = match params.init {
+        Init::Random => gather(data, &rng.sample(data.n() as u64, params.k as u64)),
+        Init::PlusPlus => seeding::plus_plus(data, params.k, &mut rng, watch)?,
+    };
+    if params.spherical {
+        (0..params.k).for_each(|c| normalise(centroids.row_mut(c)));
+    }
+    let mut sums = Sums::new(params.k, data.d());
+    let mut run =
+        Run { centroids: Matrix::zeros(0, data.d()), assignment: vec![], objective: vec![], final_objective: 0.0, splits: 0 };
+    nearest.reset();
+    for iteration in 0..params.niter {
+        watch.check()?;
+        let objective = nearest.update(data, centroids.view());
+        watch.note(&format!("iteration {}: objective {objective:.6e}", iteration + 1));
+        run.objective.push(objective);
+        let moved = sums.update(data, nearest.lists());
+        let splits = sums.means(&mut centroids);
+        if params.spherical {
+            (0..params.k).for_each(|c| normalise(centroids.row_mut(c)));
+        }
+        run.splits += splits;
+        watch.advance(1);
+        if !moved && splits == 0 {
+            watch.note("no vector changes its list any more");
+            watch.advance((params.niter - iteration - 1) as u64);
+            break;
+        }
+    }
+    watch.check()?;
+    run.final_objective = nearest.update(data, centroids.view());
+    run.assignment = nearest.lists().to_vec();
+    run.centroids = centroids;
+    Ok(run)
+}
+
+/// Sum and number of the rows of each cluster.
+struct Sums {
+    sums: Vec<f64>,
+    counts: Vec<usize>,
+    before: Vec<u32>,
+    d: usize,
+}
+
+impl Sums {
+    fn new(k: usize, d: usize) -> Sums {
+        Sums { sums: vec![0.0; k * d], counts: vec![0; k], before: Vec::new(), d }
+    }
+
+    /// Brings the sums up to date; whether any row is in another list than before.
+    ///
+    /// Only rows that moved are added and taken away, in f64 and in the order of the rows, a cluster on one thread.
+    fn update(&mut self, data: Vectors<'_>, lists: &[u32]) -> bool {
+        let (k, d) = (self.counts.len(), self.d);
+        let first = self.before.is_empty();
+        let mut events: Vec<Vec<(u32, bool)>> = vec![Vec::new(); k];
+        for (i, &to) in lists.iter().enumerate() {
+            if first {
+                events[to as usize].push((i as u32, true));
+            } else if self.before[i] != to {
+                events[self.before[i] as usize].push((i as u32, false));
+                events[to as usize].push((i as u32, true));
+            }
+        }
+        let moved = events.iter().any(|e| !e.is_empty());
+        self.sums.par_chunks_mut(d).zip(self.counts.par_iter_mut()).zip(events.par_iter()).for_each(|((sum, count), events)| {
+            for &(i, enters) in events {
+                let row = data.row(i as usize);
+                if enters {
+                    *count += 1;
+                    sum.iter_mut().zip(row).for_each(|(s, &x)| *s += x as f64);
+                } else {
+                    *count -= 1;
+                    sum.iter_mut().zip(row).for_each(|(s, &x)| *s -= x as f64);
+                }
+            }
+        });
+        self.before.clear();
+        self.before.extend_from_slice(lists);
+        moved
+    }
+
+    /// Writes the means; an empty cluster takes one half of the largest: the same centroid, both shifted a little in
+    /// opposite directions. Returns how many were split.
+    fn means(&self, centroids: &mut Matrix) -> usize {
+        const SHIFT: f32 = 1.0 / 1024.0;
+        let d = self.d;
+        for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let scale = 1.0 / count as f64;
+            let sum = &self.sums[c * d..(c + 1) * d];
+            centroids.row_mut(c).iter_mut().zip(sum).for_each(|(x, &s)| *x = (s * scale) as f32);
+        }
+        let mut counts = self.counts.clone();
+        let empty: Vec<usize> = (0..counts.len()).filter(|&c| counts[c] == 0).collect();
+        for &c in &empty {
+            let large = (0..counts.len()).max_by_key(|&j| (counts[j], std::cmp::Reverse(j))).expect("k is at least 1");
+            for j in 0..d {
+                let (x, s) = (centroids.row(large)[j], if j % 2 == 0 { SHIFT } else { -SHIFT });
+                centroids.row_mut(c)[j] = x * (1.0 + s);
+                centroids.row_mut(large)[j] = x * (1.0 - s);
+            }
+            counts[c] = counts[large] / 2;
+            counts[large] -= counts[c];
+        }
+        empty.len()
+    }
+}

@@ -1,0 +1,144 @@
+//! Which list a vector is stored in, and which lists a query visits.
+//!
+//! Both answers depend on the vector alone: the same bits for one query or a thousand, for any number of threads.
+
+mod centroids;
+mod kmeans;
+mod mlp;
+mod nearest;
+mod product;
+mod rng;
+mod sample;
+mod seeding;
+mod train;
+
+pub use centroids::Centroids;
+pub use kmeans::{Init, KMeansParams, KMeansResult, kmeans, kmeans_source};
+pub use mlp::{Linear, Mlp};
+pub use sample::{Sample, sample};
+pub use train::{Epoch, Precision, TrainParams, TrainResult, train_mlp};
+
+use crate::Vectors;
+
+/// How a dataset is cut into lists.
+#[derive(Clone, Debug)]
+pub enum Partition {
+    /// Everything in one list.
+    One,
+    /// The list of the nearest centroid (L2).
+    KMeans(Centroids),
+    /// The list that a model finds most probable.
+    Learned(Mlp),
+}
+
+/// How many lists a query visits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RouteParams {
+    /// Lists to visit; 0 means all of them.
+    pub nprobe: usize,
+    /// Learned partitions only: stop once the probability of the lists visited reaches this; `nprobe` is then the cap.
+    pub mass: Option<f32>,
+}
+
+/// The lists that each of several queries visits, best first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routes {
+    offsets: Vec<usize>,
+    lists: Vec<u32>,
+    scores: Vec<f32>,
+}
+
+impl Routes {
+    fn from_rows(rows: impl IntoIterator<Item = Vec<(f32, u32)>>) -> Routes {
+        let mut out = Routes { offsets: vec![0], lists: Vec::new(), scores: Vec::new() };
+        for row in rows {
+            out.lists.extend(row.iter().map(|e| e.1));
+            out.scores.extend(row.iter().map(|e| e.0));
+            out.offsets.push(out.lists.len());
+        }
+        out
+    }
+
+    /// Number of queries.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no query.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lists of query `i`, best first.
+    pub fn lists(&self, i: usize) -> &[u32] {
+        &self.lists[self.offsets[i]..self.offsets[i + 1]]
+    }
+
+    /// Scores of the lists of query `i`, descending: a probability (learned), a dot product (k-means under ip), minus the
+    /// squared distance to the centroid (k-means otherwise), 0 (one list).
+    pub fn scores(&self, i: usize) -> &[f32] {
+        &self.scores[self.offsets[i]..self.offsets[i + 1]]
+    }
+
+    /// Number of (query, list) pairs.
+    pub fn pairs(&self) -> usize {
+        self.lists.len()
+    }
+}
+
+impl Partition {
+    /// Number of lists.
+    pub fn nlist(&self) -> usize {
+        match self {
+            Partition::One => 1,
+            Partition::KMeans(c) => c.k(),
+            Partition::Learned(m) => m.nlist(),
+        }
+    }
+
+    /// Dimensions of the vectors it takes; `None` if any will do.
+    pub fn dim(&self) -> Option<usize> {
+        match self {
+            Partition::One => None,
+            Partition::KMeans(c) => Some(c.d()),
+            Partition::Learned(m) => Some(m.d()),
+        }
+    }
+
+    /// The list of each row. Cost: one product with the centroids or one pass through the model, on the current rayon pool.
+    ///
+    /// # Panics
+    /// If the rows have another number of dimensions than [`Partition::dim`].
+    pub fn assign(&self, block: Vectors<'_>) -> Vec<u32> {
+        match self {
+            Partition::One => vec![0; block.n()],
+            Partition::KMeans(c) => c.assign(block),
+            Partition::Learned(m) => m.assign(block),
+        }
+    }
+
+    /// The lists that each query visits, best first; equal scores go to the smaller list.
+    ///
+    /// # Panics
+    /// If the queries have another number of dimensions than [`Partition::dim`].
+    pub fn route(&self, queries: Vectors<'_>, params: &RouteParams) -> Routes {
+        match self {
+            Partition::One => Routes::from_rows((0..queries.n()).map(|_| vec![(0.0, 0)])),
+            Partition::KMeans(c) => c.route(queries, params),
+            Partition::Learned(m) => m.route(queries, params),
+        }
+    }
+}
+
+/// The `nprobe` best of `scores` (all if 0), larger first, the smaller list on a tie.
+fn best_lists(scores: &[f32], nprobe: usize) -> Vec<(f32, u32)> {
+    let keep = if nprobe == 0 { scores.len() } else { nprobe.min(scores.len()) };
+    let mut all: Vec<(f32, u32)> = scores.iter().zip(0..).map(|(&s, l)| (s, l)).collect();
+    let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    if keep < all.len() {
+        all.select_nth_unstable_by(keep, order);
+        all.truncate(keep);
+    }
+    all.sort_unstable_by(order);
+    all
+}
