@@ -1,0 +1,288 @@
+//! What building, changing and searching an index are asked, and what they answer.
+
+use crate::partition::{Epoch, KMeansParams, Mlp, TrainParams};
+use crate::{Metric, Neighbors, OnBad, Spec, StringIds};
+
+/// Ids that somebody names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdList {
+    /// Numbers.
+    Numbers(Vec<u64>),
+    /// Strings.
+    Strings(StringIds),
+}
+
+impl IdList {
+    /// Number of ids.
+    pub fn len(&self) -> usize {
+        match self {
+            IdList::Numbers(n) => n.len(),
+            IdList::Strings(s) => s.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Id `i` as text, for messages.
+    pub fn text(&self, i: usize) -> String {
+        match self {
+            IdList::Numbers(n) => n[i].to_string(),
+            IdList::Strings(s) => s.get(i).to_owned(),
+        }
+    }
+}
+
+/// Where the ids of new vectors come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// The string ids of the source where it has them, numbers otherwise.
+    #[default]
+    FromSource,
+    /// Numbers: the row number in a build, one after the largest in an addition.
+    Count,
+    /// These, one a row of the source.
+    Given(IdList),
+}
+
+/// What to build and how.
+#[derive(Clone, Debug)]
+pub struct BuildParams {
+    /// The index; `None` chooses: `Flat` below 20,000 rows, else `IVF` with about 4·sqrt(n) lists.
+    pub spec: Option<Spec>,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// Seed of every choice: same seed, same bytes.
+    pub seed: u64,
+    /// What to do with rows that cannot be ranked.
+    pub on_bad: OnBad,
+    /// Bound on memory in bytes; samples and segments shrink to fit.
+    pub memory_limit: Option<u64>,
+    /// k-means of the lists (of the labels, for a learned index); `k` and `seed` are set by the build.
+    pub kmeans: KMeansParams,
+    /// Training of a learned index; the hidden layers of the spec win, `seed` is set by the build.
+    pub train: TrainParams,
+    /// A model for a learned index: no k-means and no training.
+    pub model: Option<Mlp>,
+    /// Train on at most this many rows; `None`: all for a learned index, 256 a list for k-means lists.
+    pub train_size: Option<u64>,
+    /// Rows a segment; `None`: what fits 1 GiB or the memory limit.
+    pub segment_rows: Option<u64>,
+    /// Where ids come from.
+    pub ids: Ids,
+}
+
+impl Default for BuildParams {
+    fn default() -> Self {
+        BuildParams {
+            spec: None,
+            metric: Metric::L2,
+            seed: 0,
+            on_bad: OnBad::Error,
+            memory_limit: None,
+            kmeans: KMeansParams::default(),
+            train: TrainParams::default(),
+            model: None,
+            train_size: None,
+            segment_rows: None,
+            ids: Ids::FromSource,
+        }
+    }
+}
+
+/// Seconds of wall time by stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seconds {
+    /// Waiting for input.
+    pub read: f64,
+    /// k-means and training.
+    pub train: f64,
+    /// Finding the list of each vector.
+    pub assign: f64,
+    /// Normalising and encoding.
+    pub encode: f64,
+    /// Writing and syncing.
+    pub write: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// What a build did.
+#[derive(Clone, Debug)]
+pub struct BuildReport {
+    /// What was built.
+    pub spec: Spec,
+    /// Why, where the build chose the spec.
+    pub reason: Option<String>,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// Vectors in the index.
+    pub n: u64,
+    /// Dimensions.
+    pub d: usize,
+    /// Rows left out under [`OnBad::Skip`].
+    pub skipped: u64,
+    /// Rows trained on; 0 without training.
+    pub trained_on: u64,
+    /// Objective of each k-means iteration.
+    pub objective: Vec<f64>,
+    /// Loss and accuracy of each epoch of a learned index.
+    pub epochs: Vec<Epoch>,
+    /// Time by stage.
+    pub seconds: Seconds,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Rows that an earlier, killed build had finished.
+    pub resumed: u64,
+    /// Files of vectors written.
+    pub segments: usize,
+}
+
+/// How to search; passed with every call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchParams {
+    /// Neighbours a query.
+    pub k: usize,
+    /// Lists a query visits; more than there are means all.
+    pub nprobe: usize,
+    /// Learned index: stop once the lists visited hold this probability; `nprobe` is then the cap.
+    pub mass: Option<f32>,
+    /// Leave out the id with the same number as the query's row.
+    pub exclude_self: bool,
+    /// An id for each query that is left out of its results.
+    pub exclude: Option<Vec<u64>>,
+}
+
+impl Default for SearchParams {
+    fn default() -> Self {
+        SearchParams { k: 10, nprobe: 1, mass: None, exclude_self: false, exclude: None }
+    }
+}
+
+/// What a search found and what it took.
+#[derive(Clone, Debug, Default)]
+pub struct SearchResult {
+    /// One row a query.
+    pub neighbors: Neighbors,
+    /// Lists visited, over all queries.
+    pub lists: u64,
+    /// Vectors compared, over all queries.
+    pub scanned: u64,
+}
+
+/// How to add vectors.
+#[derive(Clone, Debug, Default)]
+pub struct AddParams {
+    /// Where ids come from.
+    pub ids: Ids,
+    /// Replace vectors whose id exists instead of refusing.
+    pub replace: bool,
+    /// What to do with rows that cannot be ranked.
+    pub on_bad: OnBad,
+    /// Bound on memory in bytes.
+    pub memory_limit: Option<u64>,
+    /// Rows a segment.
+    pub segment_rows: Option<u64>,
+}
+
+/// What an addition did.
+#[derive(Clone, Debug, Default)]
+pub struct AddReport {
+    /// Vectors added, replaced ones included.
+    pub added: u64,
+    /// Vectors replaced.
+    pub replaced: u64,
+    /// Rows left out under [`OnBad::Skip`].
+    pub skipped: u64,
+    /// Vectors in the index now.
+    pub n: u64,
+    /// Time by stage.
+    pub seconds: Seconds,
+}
+
+/// What a removal did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveReport {
+    /// Vectors removed.
+    pub removed: u64,
+    /// Ids that were not in the index.
+    pub missing: u64,
+    /// Vectors in the index now.
+    pub n: u64,
+}
+
+/// What compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Vectors in the index.
+    pub n: u64,
+    /// Deleted vectors whose space was freed.
+    pub dropped: u64,
+    /// Segments before and after.
+    pub segments: (usize, usize),
+    /// Bytes before and after.
+    pub bytes: (u64, u64),
+}
+
+/// Something wrong in an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub path: std::path::PathBuf,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What reading a whole index showed.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// What is wrong; empty for a sound index.
+    pub problems: Vec<Problem>,
+    /// Files read.
+    pub files: usize,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Vectors seen, deleted ones included.
+    pub vectors: u64,
+}
+
+/// What an index is, without its vectors.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct IndexInfo {
+    /// Version of the format on disk.
+    pub format: u32,
+    /// Spec.
+    pub spec: String,
+    /// Why this spec, where the build chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Metric.
+    pub metric: Metric,
+    /// Vectors.
+    pub n: u64,
+    /// Dimensions.
+    pub d: usize,
+    /// Vectors deleted whose space is not freed yet.
+    pub deleted: u64,
+    /// "strings" or "numbers".
+    pub ids: String,
+    /// Number of changes since it was built.
+    pub generation: u64,
+    /// Files of vectors.
+    pub segments: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes on disk a vector.
+    pub bytes_per_vector: f64,
+    /// Number of lists.
+    pub nlist: usize,
+    /// Sizes of the lists: smallest, median, largest.
+    pub list_sizes: [u64; 3],
+    /// Lists without a vector.
+    pub empty_lists: usize,
+    /// Hidden layers of a learned index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<usize>>,
+}
