@@ -7,7 +7,7 @@ use voisin::{Result, Source};
 use crate::concat::Concat;
 use crate::detect::detect;
 use crate::paths::{FileSpec, expand};
-use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, pickle, torch, vecs};
+use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, pickle, text, torch, vecs};
 
 /// Opens one file: `path` or `path::dataset`.
 ///
