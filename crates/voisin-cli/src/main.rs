@@ -1,2 +1,86 @@
-//! cli
-fn main() {}
+//! The `voisin` binary: one file a subcommand; what is longer than a screen belongs in the engine.
+#![forbid(unsafe_code)]
+
+mod common;
+mod exact;
+mod fail;
+mod outcome;
+mod screen;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use common::{Common, Context};
+use fail::Result;
+use outcome::Outcome;
+
+/// Nearest neighbours in embeddings: exact, through k-means lists, through learned partitions
+#[derive(Parser)]
+#[command(name = "voisin", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Examples:
+  voisin demo                                                     what it can do, in a minute
+  voisin info base.h5                                             what a file holds
+  voisin exact --base base.h5 --queries queries.h5 -o truth.h5    exact neighbours
+  voisin build --base base.h5 --index LMI320,Flat -o index        a learned index
+  voisin search index --queries queries.h5 --nprobe 4 --truth truth.h5 -o result.h5
+  voisin eval result.h5 --truth truth.h5                          recall of a result
+
+`voisin COMMAND --help` shows every option, with examples.";
+
+#[derive(Subcommand)]
+enum Command {
+    Exact(exact::Exact),
+}
+
+impl Command {
+    fn run(&self, cx: &Context) -> Result<Outcome> {
+        match self {
+            Command::Exact(args) => args.run(cx),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    last_resort();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print(); // help goes to stdout, an error to stderr; `| head` may close either
+            return ExitCode::from(if e.use_stderr() { fail::USAGE } else { 0 });
+        }
+    };
+    let (json, quiet) = (cli.common.json, cli.common.quiet);
+    let done = Context::new(cli.common).and_then(|cx| cli.command.run(&cx));
+    ExitCode::from(match done {
+        Ok(outcome) => outcome.print(json, quiet),
+        Err(fail) => {
+            let _ = std::io::stderr().write_all(fail.text().as_bytes());
+            fail.code
+        }
+    })
+}
+
+/// A panic is a bug: it gets one line that says so instead of a backtrace.
+fn last_resort() {
+    std::panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let at = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        let _ = writeln!(
+            std::io::stderr(),
+            "error: a bug in voisin {}: {}{at}; please report it with the command line",
+            env!("CARGO_PKG_VERSION"),
+            text.unwrap_or("unknown").lines().next().unwrap_or_default()
+        );
+        std::process::exit(101);
+    }));
+}

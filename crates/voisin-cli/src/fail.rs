@@ -1,0 +1,124 @@
+//! How the binary fails: one line that names what is at fault, one that says what to do, and an exit code.
+
+use std::path::Path;
+
+use voisin::Error;
+
+/// Exit code of a wrong call.
+pub const USAGE: u8 = 2;
+/// Exit code of bad data.
+pub const DATA: u8 = 1;
+/// Exit code after Ctrl-C.
+pub const STOPPED: u8 = 130;
+
+/// What went wrong, ready to be printed.
+#[derive(Debug)]
+pub struct Fail {
+    /// One line.
+    pub message: String,
+    /// The spec and the word at fault in it: text, first byte, length.
+    pub caret: Option<(String, usize, usize)>,
+    /// What the user can do.
+    pub hint: Option<String>,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// A result of a command.
+pub type Result<T, E = Fail> = std::result::Result<T, E>;
+
+impl Fail {
+    /// A wrong call.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Fail {
+        Fail { message: message.into(), caret: None, hint: Some(hint.into()), code: USAGE }
+    }
+
+    /// Bad data.
+    pub fn data(message: impl Into<String>, hint: impl Into<String>) -> Fail {
+        Fail { message: message.into(), caret: None, hint: Some(hint.into()), code: DATA }
+    }
+
+    /// What standard error shows.
+    pub fn text(&self) -> String {
+        let mut s = if self.code == STOPPED { "stopped\n".to_string() } else { format!("error: {}\n", one_line(&self.message)) };
+        if let Some((spec, at, len)) = &self.caret {
+            let before = spec.get(..*at).map_or(0, |b| b.chars().count());
+            let word = spec.get(*at..at + len).map_or(1, |w| w.chars().count()).max(1);
+            s += &format!("  {spec}\n  {}{}\n", " ".repeat(before), "^".repeat(word));
+        }
+        if let Some(hint) = &self.hint {
+            s += &format!("hint: {}\n", one_line(hint));
+        }
+        s
+    }
+}
+
+impl From<Error> for Fail {
+    fn from(e: Error) -> Fail {
+        let code = match &e {
+            Error::Stopped => STOPPED,
+            e if e.is_usage() => USAGE,
+            _ => DATA,
+        };
+        let caret = match &e {
+            Error::Spec { spec, at, len, .. } => Some((spec.clone(), *at, *len)),
+            _ => None,
+        };
+        let hint = Some(e.hint().unwrap_or_else(|| hint(&e)));
+        Fail { message: e.to_string(), caret, hint, code }
+    }
+}
+
+/// What to do about an error that brings no hint of its own.
+fn hint(e: &Error) -> String {
+    match e {
+        Error::Io { path, source } => match source.kind() {
+            std::io::ErrorKind::IsADirectory => format!("name the files in it: {}", Path::new(path).join("*").display()),
+            _ => "check the path, the permissions and the free space".into(),
+        },
+        Error::Format { path, .. } => match path.file_name() {
+            Some(name) => format!("`voisin info {}` shows what the file holds", name.to_string_lossy()),
+            None => "`voisin info FILE` shows what a file holds".into(),
+        },
+        Error::Empty { .. } => "at least one vector is needed; `voisin info FILE` shows what a file holds".into(),
+        Error::Param { name, .. } => format!("change {name}; `voisin COMMAND --help` lists every option with its range"),
+        Error::Spec { .. } => "specs are words such as `Flat`, `IVF320,Flat`, `LMI320,Flat` or `LMI320(512-384),Flat`".into(),
+        Error::Id { .. } => "`voisin info DIR` says which ids an index has".into(),
+        Error::Memory { need, .. } => format!("pass --memory-limit {}M or more", need.div_ceil(1 << 20)),
+        _ => "`voisin COMMAND --help` shows how the command is used".into(),
+    }
+}
+
+/// Line breaks (in names of files, say) would break the promise of one line.
+fn one_line(s: &str) -> String {
+    s.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_word() {
+        let e = Error::Spec { spec: "IVFé,Flt".into(), at: 6, len: 3, what: "unknown word".into() };
+        let text = Fail::from(e).text();
+        assert!(text.contains("\n  IVFé,Flt\n       ^^^\nhint: "), "{text}");
+    }
+
+    #[test]
+    fn every_error_has_a_hint_and_a_code() {
+        let io = |kind: std::io::ErrorKind| Error::io("a\nb", kind.into());
+        for (e, code) in [
+            (io(std::io::ErrorKind::NotFound), 1),
+            (io(std::io::ErrorKind::Other), 1),
+            (Error::format("x", "y"), 1),
+            (Error::param("k", 0, "1 or more"), 2),
+            (Error::Stopped, 130),
+            (Error::Memory { limit: 1, need: 2, what: "x".into() }, 1),
+        ] {
+            let fail = Fail::from(e);
+            assert_eq!(fail.code, code, "{fail:?}");
+            assert_eq!(fail.text().lines().count(), 2, "{fail:?}");
+        }
+    }
+}
