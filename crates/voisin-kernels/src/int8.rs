@@ -111,7 +111,7 @@ impl Codes8 {
             },
         );
         let column = |c: usize| facts.iter().map(|f| f[c]).collect::<Vec<f32>>();
-        let top = |c: usize| facts.iter().map(|f| f[c].abs()).fold(0.0, f32::max);
+        let top = |c: usize| facts.iter().map(|f| f[c].abs()).fold(0.0, |m: f32, x| if x <= m { m } else { x });
         let factor = key.factor();
         Codes8 {
             n,
@@ -136,6 +136,11 @@ impl Codes8 {
     /// Values a row.
     pub fn d(&self) -> usize {
         self.d
+    }
+
+    /// An upper bound of the largest norm; infinite or NaN if values are too large for f32.
+    pub fn largest_norm(&self) -> f32 {
+        self.reach / self.factor
     }
 
     /// Takes a row out of every answer.
@@ -176,7 +181,7 @@ struct Quantised {
 /// Rounds a row to multiples of its largest value / 127; the error is rounded up.
 #[inline(always)]
 fn quantise_body(x: &[f32], codes: &mut [i8]) -> Quantised {
-    let top = x.iter().fold(0.0f32, |m, v| if v.abs() > m { v.abs() } else { m });
+    let top = crate::facts::top(x);
     let scale = if top > 1e-30 { top / 127.0 } else { 1.0 };
     let inverse = 1.0 / scale;
     for (c, &v) in codes.iter_mut().zip(x) {
@@ -403,8 +408,9 @@ fn below_body(
     }
 }
 
+/// As `below_body`, by hand: LLVM folds the comparison lane by lane (benches/README.md, "exact").
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+#[target_feature(enable = "avx512f")]
 #[allow(clippy::too_many_arguments)]
 fn below_v4(
     products: &[i32],
@@ -416,7 +422,40 @@ fn below_v4(
     limit: f32,
     out: &mut Vec<(u32, f32)>,
 ) {
-    below_body(products, bias, scale, error, row, shift, limit, out);
+    use std::arch::x86_64::*;
+    let (ps, pt) = products.as_chunks::<16>();
+    let (bs, bt) = bias.as_chunks::<16>();
+    let (ss, st) = scale.as_chunks::<16>();
+    let (es, et) = error.as_chunks::<16>();
+    let (row_scale, norm) = (_mm512_set1_ps(-row.scale), _mm512_set1_ps(-row.norm));
+    let (offset, shifts, limits) = (_mm512_set1_epi32(row.offset), _mm512_set1_ps(shift), _mm512_set1_ps(limit));
+    for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
+        // SAFETY: each array holds the sixteen values that are loaded.
+        let (p, b, s, e) = unsafe {
+            (
+                _mm512_loadu_si512(p.as_ptr().cast()),
+                _mm512_loadu_ps(b.as_ptr()),
+                _mm512_loadu_ps(s.as_ptr()),
+                _mm512_loadu_ps(e.as_ptr()),
+            )
+        };
+        let ip = _mm512_cvtepi32_ps(_mm512_sub_epi32(p, offset));
+        let key = _mm512_fmadd_ps(_mm512_mul_ps(row_scale, s), ip, _mm512_fmadd_ps(norm, e, _mm512_sub_ps(b, shifts)));
+        let mut mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limits);
+        if mask != 0 {
+            let mut keys = [0.0f32; 16];
+            // SAFETY: room for sixteen values.
+            unsafe { _mm512_storeu_ps(keys.as_mut_ptr(), key) };
+            while mask != 0 {
+                let l = mask.trailing_zeros();
+                out.push((c as u32 * 16 + l, keys[l as usize]));
+                mask &= mask - 1;
+            }
+        }
+    }
+    let (done, from) = ((ps.len() * 16) as u32, out.len());
+    below_body(pt, bt, st, et, row, shift, limit, out);
+    out[from..].iter_mut().for_each(|o| o.0 += done);
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod aligned;
 mod convert;
+mod facts;
 mod few;
 mod gemm;
 mod int8;
@@ -17,6 +18,7 @@ mod vector;
 
 pub use aligned::advise_huge;
 pub use convert::{f16_to_f32, f32_to_f16};
+pub use facts::{all_finite, max_abs};
 pub use few::row;
 pub use gemm::{Packed, View, gemm, tiles};
 pub use int8::{Codes8, Key, Row8, Rows8, are_bytes, int8_available, tiles8};

@@ -194,9 +194,7 @@ pub enum OnBad {
 pub fn screen(block: Vectors<'_>, metric: Metric) -> Vec<(usize, BadRow)> {
     let mut bad = Vec::new();
     for (i, row) in block.iter().enumerate() {
-        // x * 0 is 0 for finite x and NaN otherwise: one fold finds both
-        let finite = row.iter().fold(0.0f32, |s, &x| s + x * 0.0) == 0.0;
-        if !finite {
+        if !voisin_kernels::all_finite(row) {
             let what = if row.iter().any(|x| x.is_nan()) { BadRow::NaN } else { BadRow::Infinite };
             bad.push((i, what));
         } else if metric == Metric::Cosine && row.iter().all(|&x| x == 0.0) {

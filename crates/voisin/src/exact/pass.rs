@@ -34,7 +34,7 @@ impl<'a> Queries<'a> {
         let scaled = scaled(rows, metric);
         let norms = scaled.par_chunks(rows.d()).map(|r| kernels::dot_f64(r, r).sqrt() as f32 * (1.0 + f32::EPSILON)).collect();
         let bytes = metric != Metric::Cosine && kernels::are_bytes(rows.data());
-        let large = has_large(rows.data());
+        let large = !bounded(kernels::max_abs(rows.data()));
         Queries { rows, metric, scaled, norms, bytes, large, packed: OnceLock::new(), codes: Default::default() }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Pass<'a> {
         let (n, d, metric) = (block.n(), block.d(), queries.metric);
         let block_clean = without(block, bad);
         let view = Vectors::new(&block_clean, d);
-        if queries.large || has_large(view.data()) {
+        if queries.large {
             return None;
         }
         let rows: Cow<'a, [f32]> = match (metric, block_clean) {
@@ -90,11 +90,17 @@ impl<'a> Pass<'a> {
             let key = if metric == Metric::L2 { Key::L2 } else { Key::Ip };
             let mut codes = Codes8::new(&rows, d, key, exact);
             bad.iter().for_each(|&i| codes.exclude(i));
+            if !bounded(codes.largest_norm()) {
+                return None;
+            }
             return Some(Pass { kind: Kind::Codes { codes, exact }, n, d, reach: 1.0 });
         }
         let mut bias = vec![0.0; n];
         bias.par_iter_mut().zip(rows.par_chunks(d)).for_each(|(b, r)| *b = kernels::dot(r, r));
         let reach = bias.iter().copied().fold(0.0, f32::max).sqrt() * (1.0 + f32::EPSILON * (16 + d / 64) as f32);
+        if !bounded(reach) {
+            return None;
+        }
         if metric != Metric::L2 {
             bias.fill(0.0);
         }
@@ -229,6 +235,7 @@ fn without<'a>(block: Vectors<'a>, bad: &[usize]) -> Cow<'a, [f32]> {
     rows
 }
 
-fn has_large(values: &[f32]) -> bool {
-    values.par_chunks(1 << 16).any(|c| c.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m }) > LARGEST)
+/// Whether products of rows of this norm stay within f32; false for NaN.
+fn bounded(norm: f32) -> bool {
+    norm <= LARGEST
 }
