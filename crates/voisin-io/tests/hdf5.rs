@@ -1,5 +1,7 @@
 //! HDF5 files as h5py writes them (tests/data/make_hdf5.py) are read to the same values; damaged ones give errors.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use voisin::{Metric, Result, Source};
@@ -9,7 +11,7 @@ const N: usize = 37;
 const D: usize = 5;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/hdf5").join(name)
+    common::data("hdf5").join(name)
 }
 
 fn open(file: &str, dataset: &str) -> Box<dyn Source> {

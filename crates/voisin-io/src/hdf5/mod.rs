@@ -9,6 +9,7 @@ mod source;
 mod store;
 mod strings;
 mod tree;
+mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,11 +17,13 @@ use std::sync::Arc;
 
 use hdf5_reader::storage::{Storage, StorageBuffer};
 use hdf5_reader::{Hdf5File, OpenOptions};
-use voisin::{Error, Result, Source};
+use voisin::{Error, Metric, Result, Source, Watch};
 
-use crate::{Dataset, InFile, Role};
+use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_elem};
 
 pub(crate) use source::H5Source;
+pub use writer::AttrValue;
+pub(crate) use writer::Writer;
 
 /// Opens a data set of an HDF5 file: the one named (`emb`, `otest/queries`), or the one that fits `role`.
 ///
@@ -88,7 +91,7 @@ impl H5 {
     }
 
     /// The metric that the file's `distance` attribute names (ann-benchmarks).
-    pub fn metric(&self) -> Option<voisin::Metric> {
+    pub fn metric(&self) -> Option<Metric> {
         self.attribute("distance")?.trim().parse().ok()
     }
 }
@@ -114,5 +117,38 @@ pub(crate) fn parse<T>(path: &Path, f: impl FnOnce() -> hdf5_reader::error::Resu
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => Err(Error::format(path, format!("HDF5: {e}"))),
         Err(_) => Err(Error::format(path, "HDF5: damaged in a way that the parser does not expect")),
+    }
+}
+
+/// Writes vectors as one contiguous data set (`emb` unless named), f32 unless `options.dtype` says otherwise, with string
+/// ids as `ids` beside it and the metric as the attribute `distance`.
+///
+/// # Errors
+/// What reading gives; a value that the type cannot hold; [`Error::Io`]; [`Error::Stopped`]. Nothing is left then.
+pub fn write(path: &Path, source: &dyn Source, options: &WriteOptions, watch: &dyn Watch) -> Result<()> {
+    use Elem::*;
+    let elem = wanted_elem(options, F32, &[F16, BF16, F32, F64, U8, I8, U16, I16, U32, I32, U64, I64], "HDF5")?;
+    let name = options.dataset.as_deref().unwrap_or("emb").trim_matches('/');
+    let group = name.rfind('/').map_or("", |i| &name[..=i]);
+    let mut out = Writer::create(path)?;
+    out.begin(name, elem, &[source.len(), source.dim() as u64])?;
+    let mut encoder = Encoder::new(source, elem);
+    stream(source, "writing", watch, |start, rows| out.values(encoder.encode(start, rows)?))?;
+    out.end()?;
+    if let Some(ids) = source.ids()? {
+        out.strings(&format!("{group}ids"), &[ids.len() as u64], ids.iter())?;
+    }
+    if let Some(metric) = source.metric() {
+        out.attribute("distance", AttrValue::Text(ann_name(metric).into()));
+    }
+    out.finish()
+}
+
+/// What ann-benchmarks calls a metric.
+pub(crate) fn ann_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::L2 => "euclidean",
+        Metric::Ip => "ip",
+        Metric::Cosine => "angular",
     }
 }
