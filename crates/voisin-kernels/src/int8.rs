@@ -185,7 +185,8 @@ fn quantise_body(x: &[f32], codes: &mut [i8]) -> Quantised {
     let scale = if top > 1e-30 { top / 127.0 } else { 1.0 };
     let inverse = 1.0 / scale;
     for (c, &v) in codes.iter_mut().zip(x) {
-        *c = (v * inverse).round_ties_even() as i32 as i8;
+        // adding 1.5 · 2^23 rounds to the nearest integer and leaves it in the low bits; a cast would test for NaN
+        *c = ((v * inverse + 12_582_912.0).to_bits() as i32).wrapping_sub(0x4b40_0000) as i8;
     }
     let mut lanes = [[0.0f32; 16]; 2];
     let mut sums = [0i32; 16];
