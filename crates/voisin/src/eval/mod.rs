@@ -1,6 +1,13 @@
 //! How good found neighbours are: recall by id set and by distance, mean reciprocal rank, with intervals.
 //!
-//! Pure functions over two tables of results; nothing here searches.
+//! [`evaluate`] is a pure function over two tables of results; [`measure`] takes the time of an index; [`HeldOut`] makes
+//! queries of a dataset that has none.
+
+mod holdout;
+mod speed;
+
+pub use holdout::HeldOut;
+pub use speed::{Mode, Speed, measure, quantile};
 
 use crate::{Error, Metric, Neighbors, Result};
 
