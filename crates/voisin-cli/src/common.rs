@@ -66,10 +66,8 @@ impl Context {
 /// `--on-bad`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Bad {
-    /// Refuse the input, naming file and row
     #[default]
     Error,
-    /// Leave such rows out and count them
     Skip,
 }
 
@@ -89,7 +87,7 @@ pub struct BaseArgs {
     /// FILE::NAME names a data set of a file
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     pub base: Vec<String>,
-    /// Rows with NaN or infinity, and zero vectors under cosine
+    /// Rows with NaN or infinity, and zero vectors under cosine: refuse the input, or skip and count them
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub on_bad: Bad,
 }

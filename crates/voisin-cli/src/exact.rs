@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use voisin::exact::{ExactParams, exact};
-use voisin::{Metric, Source};
+use voisin::Metric;
 
-use crate::common::{BaseArgs, Context, beside, check_folder, choose_metric, open_queries, parse_bytes, parse_metric, refuse_same};
+use crate::common::{
+    BaseArgs, Context, beside, check_folder, choose_metric, open_queries, parse_bytes, parse_metric, refuse_same,
+};
 use crate::fail::Result;
 use crate::outcome::{Outcome, Seconds, count, time};
 
@@ -77,6 +79,7 @@ impl Exact {
         o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
         o.set("metric", params.metric.name()).set("queries_per_second", speed).set("seconds", seconds);
         o.line(format!("{} queries in {} vectors: {}", count(queries.len()), count(base.len()), time(found.search_seconds)));
+        o.line(crate::show::table(&found.neighbors, |q| q.to_string(), |id| id.to_string()));
         Ok(o)
     }
 }

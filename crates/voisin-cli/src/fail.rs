@@ -65,7 +65,13 @@ impl From<Error> for Fail {
             _ => None,
         };
         let hint = Some(e.hint().unwrap_or_else(|| hint(&e)));
-        Fail { message: e.to_string(), caret, hint, code }
+        let message = match &e {
+            Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+                format!("{}: no such file or folder", path.display())
+            }
+            e => e.to_string(),
+        };
+        Fail { message, caret, hint, code }
     }
 }
 

@@ -1,11 +1,15 @@
 //! The `voisin` binary: one file a subcommand; what is longer than a screen belongs in the engine.
 #![forbid(unsafe_code)]
 
+mod build;
+mod change;
 mod common;
 mod exact;
 mod fail;
+mod kmeans;
 mod outcome;
 mod screen;
+mod show;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,12 +43,25 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     Exact(exact::Exact),
+    #[command(name = "kmeans")]
+    KMeans(kmeans::KMeans),
+    Build(Box<build::Build>),
+    Add(change::Add),
+    Remove(change::Remove),
+    Compact(change::Compact),
+    Verify(change::Verify),
 }
 
 impl Command {
     fn run(&self, cx: &Context) -> Result<Outcome> {
         match self {
             Command::Exact(args) => args.run(cx),
+            Command::KMeans(args) => args.run(cx),
+            Command::Build(args) => args.run(cx),
+            Command::Add(args) => args.run(cx),
+            Command::Remove(args) => args.run(cx),
+            Command::Compact(args) => args.run(cx),
+            Command::Verify(args) => args.run(cx),
         }
     }
 }

@@ -6,9 +6,33 @@ use serde_json::{Map, Value, json};
 
 /// The order of the keys of the JSON object.
 const ORDER: [&str; 27] = [
-    "command", "version", "n", "d", "dtype", "format", "finite", "unit_norm", "ids", "queries", "k", "metric", "spec", "threads",
-    "seconds", "queries_per_second", "latency_ms", "recall", "recall_by_distance", "points", "bytes", "bytes_per_vector",
-    "peak_rss_bytes", "out", "skipped", "short_rows", "resumed",
+    "command",
+    "version",
+    "n",
+    "d",
+    "dtype",
+    "format",
+    "finite",
+    "unit_norm",
+    "ids",
+    "queries",
+    "k",
+    "metric",
+    "spec",
+    "threads",
+    "seconds",
+    "queries_per_second",
+    "latency_ms",
+    "recall",
+    "recall_by_distance",
+    "points",
+    "bytes",
+    "bytes_per_vector",
+    "peak_rss_bytes",
+    "out",
+    "skipped",
+    "short_rows",
+    "resumed",
 ];
 
 /// Result of a command.
@@ -182,7 +206,10 @@ mod tests {
 
     #[test]
     fn people_read_these() {
-        assert_eq!((count(0), count(999), count(1000), count(1234567)), ("0".into(), "999".into(), "1,000".into(), "1,234,567".into()));
+        assert_eq!(
+            (count(0), count(999), count(1000), count(1234567)),
+            ("0".into(), "999".into(), "1,000".into(), "1,234,567".into())
+        );
         assert_eq!((bytes(10), bytes(1536), bytes(3 << 30)), ("10 bytes".into(), "1.5 KiB".into(), "3.0 GiB".into()));
         assert_eq!((time(0.0123), time(1.5), time(200.0)), ("12.3 ms".into(), "1.50 s".into(), "3 min 20 s".into()));
         assert!(peak_rss().is_none_or(|p| p > 1 << 16));

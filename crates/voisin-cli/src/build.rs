@@ -1,0 +1,206 @@
+//! `voisin build`: an index from files of vectors.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use voisin::index::{BuildParams, BuildReport, build};
+use voisin::partition::{KMeansParams, Precision, TrainParams};
+use voisin::{Metric, Spec};
+
+use crate::common::{BaseArgs, Context, check_folder, choose_metric, parse_bytes, parse_metric};
+use crate::fail::{Fail, Result};
+use crate::kmeans::InitArg;
+use crate::outcome::{Outcome, Seconds, bytes, count, round, time};
+
+const EXAMPLES: &str = "Examples:
+  voisin build --base base.h5 -o index                              (chooses the kind)
+  voisin build --base base.h5 --index LMI320,Flat -o index          (a learned index)
+  voisin build --base base.h5 --index 'LMI320(512-384),Flat' --epochs 20 --precision f32 -o index
+  voisin build --base base.h5 --index IVF320,Flat -o index          (k-means lists)
+  voisin build --base 'emb_*.npy' --index LMI320,Flat --model mlp.pth --train-size 100000 -o index
+
+Killed and started again, it goes on from what is finished. An index that was in DIR stays usable until the new one is complete.";
+
+/// Arithmetic of the products in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PrecisionArg {
+    F32,
+    Bf16,
+}
+
+/// Builds an index in a folder
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Build {
+    #[command(flatten)]
+    base: BaseArgs,
+    /// Kind of index: Flat, IVF320,Flat (k-means lists), LMI320,Flat (learned lists), LMI320(512-384),Flat
+    /// [default: Flat below 20,000 vectors, else IVF with about 4 sqrt(n) lists]
+    #[arg(long, value_name = "SPEC")]
+    index: Option<String>,
+    /// Folder of the index
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    /// l2, ip or cosine [default: what the base file says, else l2]
+    #[arg(long, value_parser = parse_metric)]
+    metric: Option<Metric>,
+    /// Train on at most this many vectors [default: all for LMI, 256 a list for IVF]
+    #[arg(long, value_name = "N")]
+    train_size: Option<u64>,
+    /// Memory that the process may take, such as 4G or 500M
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory_limit: Option<u64>,
+    #[command(flatten)]
+    kmeans: KMeansArgs,
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+/// Options of the k-means under an index.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Lists (IVF and LMI)")]
+pub struct KMeansArgs {
+    /// Iterations of k-means
+    #[arg(long, value_name = "N")]
+    niter: Option<usize>,
+    /// Runs of k-means, of which the best is kept
+    #[arg(long, value_name = "N")]
+    nredo: Option<usize>,
+    /// How k-means begins: with random rows, or with rows far from each other
+    #[arg(long, value_enum, value_name = "HOW")]
+    init: Option<InitArg>,
+    /// k-means on at most this many vectors a list
+    #[arg(long, value_name = "N")]
+    max_points: Option<usize>,
+    /// Keep the centroids at unit length
+    #[arg(long)]
+    spherical: bool,
+}
+
+impl KMeansArgs {
+    /// Over the defaults of the engine.
+    pub fn params(&self) -> KMeansParams {
+        let mut p = BuildParams::default().kmeans;
+        p.niter = self.niter.unwrap_or(p.niter);
+        p.nredo = self.nredo.unwrap_or(p.nredo);
+        p.init = self.init.map_or(p.init, Into::into);
+        p.max_points_per_centroid = self.max_points.or(p.max_points_per_centroid);
+        p.spherical |= self.spherical;
+        p
+    }
+}
+
+/// Options of the training of a learned index.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model (LMI)")]
+pub struct TrainArgs {
+    /// Passes over the training vectors
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Step size of Adam
+    #[arg(long, value_name = "X")]
+    lr: Option<f32>,
+    /// Vectors a step
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Arithmetic of the products in training
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionArg>,
+    /// Use this model instead of training one: a PyTorch state dict with keys 0.weight, 0.bias, 2.weight, ...
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    /// Over the defaults of the engine.
+    pub fn params(&self) -> TrainParams {
+        let mut p = BuildParams::default().train;
+        p.epochs = self.epochs.unwrap_or(p.epochs);
+        p.lr = self.lr.unwrap_or(p.lr);
+        p.batch = self.batch.unwrap_or(p.batch);
+        p.precision = match self.precision {
+            Some(PrecisionArg::F32) => Precision::F32,
+            Some(PrecisionArg::Bf16) => Precision::Bf16,
+            None => p.precision,
+        };
+        p
+    }
+}
+
+impl Build {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Wrong parameters, bad data, a full disk; Ctrl-C.
+    pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        let spec = self.index.as_deref().map(Spec::parse).transpose()?;
+        check_folder(&self.out)?;
+        if self.out.is_file() {
+            let hint = "an index is a folder: give the name of one, existing or not";
+            return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
+        }
+        let base = self.base.open()?;
+        let params = BuildParams {
+            spec,
+            metric: choose_metric(self.metric, &*base, cx),
+            seed: cx.common.seed,
+            on_bad: self.base.on_bad.into(),
+            memory_limit: self.memory_limit,
+            kmeans: self.kmeans.params(),
+            train: self.train.params(),
+            model: None,
+            train_size: self.train_size,
+            ..BuildParams::default()
+        };
+        let report = build(&*base, &self.out, &params, &cx.screen)?;
+        Ok(self.outcome(&report, cx))
+    }
+
+    fn outcome(&self, r: &BuildReport, cx: &Context) -> Outcome {
+        let s = r.seconds;
+        let seconds = Seconds {
+            read: Some(s.read),
+            train: Some(s.train),
+            assign: Some(s.assign),
+            encode: Some(s.encode),
+            write: Some(s.write),
+            search: None,
+            total: cx.elapsed(),
+        };
+        let per_vector = r.bytes as f64 / r.n.max(1) as f64;
+        let mut o = Outcome::new("build");
+        o.set("n", r.n).set("d", r.d).set("metric", r.metric.name()).set("spec", r.spec.to_string()).set("seconds", seconds);
+        o.set("bytes", r.bytes).set("bytes_per_vector", round(per_vector, 2)).set("out", self.out.display().to_string());
+        o.set("trained_on", r.trained_on).set("skipped", r.skipped).set("resumed", r.resumed).set("segments", r.segments);
+        if !r.objective.is_empty() {
+            o.set("objective", r.objective.clone());
+        }
+        if !r.epochs.is_empty() {
+            o.set("loss", r.epochs.iter().map(|e| round(e.loss, 6)).collect::<Vec<_>>());
+            o.set("accuracy", r.epochs.iter().map(|e| round(e.accuracy, 6)).collect::<Vec<_>>());
+        }
+        o.set_some("reason", r.reason.clone());
+        let why = r.reason.as_ref().map(|w| format!(" ({w})")).unwrap_or_default();
+        o.line(format!("{}{why}: {} vectors of {} dimensions, {}", r.spec, count(r.n), r.d, r.metric));
+        if let Some(last) = r.epochs.last() {
+            o.line(format!("model: loss {:.4}, accuracy {:.4} after {} epochs", last.loss, last.accuracy, r.epochs.len()));
+        }
+        if r.skipped > 0 {
+            o.line(format!("{} rows that cannot be ranked were left out", count(r.skipped)));
+        }
+        if r.resumed > 0 {
+            o.line(format!("{} vectors were finished by an earlier run", count(r.resumed)));
+        }
+        o.line(format!(
+            "{}: read {}, train {}, assign {}, encode {}, write {}",
+            time(cx.elapsed()),
+            time(s.read),
+            time(s.train),
+            time(s.assign),
+            time(s.encode),
+            time(s.write)
+        ));
+        o.line(format!("{} in {} ({per_vector:.0} bytes a vector)", bytes(r.bytes), self.out.display()));
+        o
+    }
+}
