@@ -45,8 +45,8 @@ struct TextSource {
     style: Style,
 }
 
-/// Tells the style from the first lines of data.
-fn sniff(sample: &[Vec<u8>]) -> Option<Style> {
+/// Tells the style from the first of `n` lines of data.
+fn sniff(sample: &[Vec<u8>], n: u64) -> Option<Style> {
     let body = if sample.len() > 1 { &sample[1..] } else { sample };
     let fits = |d: Delimiter| {
         let f = fields(&body[0], d);
@@ -62,7 +62,8 @@ fn sniff(sample: &[Vec<u8>]) -> Option<Style> {
     let numeric = |f: &[std::borrow::Cow<str>]| f.iter().all(|x| number(x).is_some());
     let width = fields(&body[0], delimiter).len();
     let counted = first.len() >= 8 && first.iter().enumerate().all(|(i, x)| **x == *i.to_string());
-    let word2vec = first.len() == 2 && numeric(&first) && width > 2 && *first[1] == *(width - 1).to_string();
+    // word2vec's first line is n and d
+    let word2vec = width > 2 && matches!(&first[..], [a, b] if **a == *(n - 1).to_string() && **b == *(width - 1).to_string());
     let unnamed = first.len() > 1 && first[0].is_empty() && delimiter != Delimiter::Blank;
     let header = sample.len() > 1
         && (counted
@@ -71,11 +72,12 @@ fn sniff(sample: &[Vec<u8>]) -> Option<Style> {
             || !numeric(first.get(1..).unwrap_or_default())
             || (first.len() == 1 && width == 1 && !numeric(&first)));
     let data = if header { &sample[1..] } else { sample };
-    let firsts = data.iter().filter_map(|l| fields(l, delimiter).into_iter().next());
+    // one bad value among numbers is a fault of that row, not a column of names
+    let words = data.iter().filter(|l| fields(l, delimiter).first().is_some_and(|f| number(f).is_none())).count();
     let named = width > 1
         && (word2vec
             || (header && NAMES.contains(&first.first().map_or("x", |f| f).to_ascii_lowercase().as_str()))
-            || firsts.into_iter().any(|f| number(&f).is_none()));
+            || 2 * words >= data.len());
     let d = fields(&data[0], delimiter).len() - named as usize;
     Some(Style { delimiter, header, named, d })
 }
@@ -95,7 +97,7 @@ impl TextSource {
         if sample.is_empty() {
             return Err(empty());
         }
-        let style = sniff(&sample).filter(|s| s.d > 0).ok_or_else(empty)?;
+        let style = sniff(&sample, lines.len()).filter(|s| s.d > 0).ok_or_else(empty)?;
         let source = TextSource { file, lines, style };
         source.check_first()?;
         Ok(source)
@@ -230,7 +232,7 @@ mod tests {
 
     fn style(text: &str) -> (u8, bool, bool, usize) {
         let lines: Vec<Vec<u8>> = text.lines().map(|l| l.as_bytes().to_vec()).collect();
-        let s = sniff(&lines).unwrap();
+        let s = sniff(&lines, lines.len() as u64).unwrap();
         let c = match s.delimiter {
             Delimiter::Byte(c) => c,
             Delimiter::Blank => b' ',

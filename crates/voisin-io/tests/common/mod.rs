@@ -21,3 +21,15 @@ pub fn python(modules: &str, script: &str, args: &[&Path]) {
     let out = Command::new(&python).arg("-c").arg(script).args(args).output().unwrap();
     assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
 }
+
+/// A temporary folder in memory where the system has one: for tests that write thousands of small files.
+pub fn quick_dir() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir()
+        && let Ok(dir) = tempfile::tempdir_in(shm)
+    {
+        dir
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
