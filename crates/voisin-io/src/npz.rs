@@ -7,7 +7,8 @@ use voisin::{Error, Result, Source};
 
 use crate::choose::choose;
 use crate::file::InFile;
-use crate::npy::Header;
+use crate::npy::{Header, Kind};
+use crate::pickle::{Bytes, View, strides};
 use crate::zipfile::Archive;
 use crate::{Dataset, DatasetKind, Role};
 
@@ -94,4 +95,26 @@ pub fn describe(path: &Path) -> Result<Vec<Dataset>> {
         }
     }
     Ok(sets)
+}
+
+/// Every array of numbers with its name, of any shape.
+pub(crate) fn views(file: Arc<InFile>) -> Result<Vec<(String, View)>> {
+    let mut archive = Archive::open(file.clone())?;
+    // members that share their bytes would be read again and again
+    if archive.members().iter().fold(0u64, |sum, m| sum.saturating_add(m.packed)) > file.len() {
+        return Err(Error::format(file.path(), "members that overlap"));
+    }
+    let mut out = Vec::new();
+    for Array { member, name, .. } in arrays(&mut archive)? {
+        let bad = |what: String| Error::format(file.path(), format!("`{name}`: {what}"));
+        let size = archive.members()[member].size;
+        let (data, base) = archive.data(member)?;
+        let header = Header::read(&data, base)?;
+        let Kind::Number(elem) = header.kind else { continue };
+        let values = size.checked_sub(header.data).and_then(|len| Bytes::new(data).slice(base + header.data, len));
+        let values = values.ok_or_else(|| bad("truncated within its header".into()))?;
+        let stride = strides(&header.shape, header.fortran);
+        out.push((name.clone(), View::new(values, (elem, header.big_endian), 0, &header.shape, &stride).map_err(bad)?));
+    }
+    Ok(out)
 }

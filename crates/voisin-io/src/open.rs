@@ -7,7 +7,7 @@ use voisin::{Result, Source};
 use crate::concat::Concat;
 use crate::detect::detect;
 use crate::paths::{FileSpec, expand};
-use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, pickle, text, torch, vecs};
+use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, pickle, safetensors, text, torch, vecs};
 
 /// Opens one file: `path` or `path::dataset`.
 ///
@@ -41,6 +41,7 @@ pub(crate) fn open_spec(spec: &FileSpec, role: Role) -> Result<Box<dyn Source>> 
         Format::Text => text::open(path, dataset, role),
         Format::Vecs => vecs::open(path, dataset, role),
         Format::Pickle => pickle::open(path, dataset, role),
+        Format::Safetensors => safetensors::open(path, dataset, role),
         Format::Torch => torch::open(path, dataset, role),
         Format::Bins => bins::open(path, dataset, role),
         format => Err(not_yet(path, format)),
@@ -60,6 +61,7 @@ pub fn describe(path: &Path) -> Result<(Format, Vec<Dataset>)> {
         Format::Text => text::describe(path),
         Format::Vecs => vecs::describe(path),
         Format::Pickle => pickle::describe(path),
+        Format::Safetensors => safetensors::describe(path),
         Format::Torch => torch::describe(path),
         Format::Bins => bins::describe(path),
         format => Err(not_yet(path, format)),

@@ -26,7 +26,7 @@ impl Machine<'_> {
                 self.array(Array::dense(Data::Pending, pending, vec![], false))
             }
             (Global::FromBuffer, [Value::Bytes(b), Value::DType(t), shape, order, axes @ ..]) => {
-                self.from_buffer(*b, *t, *shape, *order, axes.first().copied())
+                self.buffer_array(*b, *t, *shape, *order, axes.first().copied())
             }
             (Global::NdArray, [shape, dtype, Value::Bytes(b)]) => {
                 let dtype = match dtype {
@@ -109,9 +109,7 @@ impl Machine<'_> {
             Some(("U", n)) => size(n).map(Kind::Utf32),
             Some(("S", n)) => size(n).map(Kind::Ascii),
             Some(("O", _)) => Some(Kind::Object),
-            _ if code == "b1" => Some(Kind::Num(Elem::Bool)),
-            _ if code.len() == 2 => Elem::from_name(code).map(Kind::Num),
-            _ => None,
+            _ => numpy_elem(code).map(Kind::Num),
         };
         match kind {
             Some(kind) => Ok(DType { kind, big }),
@@ -120,7 +118,7 @@ impl Machine<'_> {
     }
 
     /// `numpy._core.numeric._frombuffer`; order K gives the axes of a transposed row-major array.
-    fn from_buffer(&mut self, b: u32, dtype: u32, shape: Value, order: Value, axes: Option<Value>) -> Result<Value> {
+    fn buffer_array(&mut self, b: u32, dtype: u32, shape: Value, order: Value, axes: Option<Value>) -> Result<Value> {
         let data = Data::Bytes(self.heap.bytes[b as usize].clone());
         let dtype = self.heap.dtypes[dtype as usize];
         let shape = self.shape(shape)?;
@@ -277,6 +275,18 @@ impl Machine<'_> {
             _ => Err(self.fail("a state that is not understood")),
         }
     }
+}
+
+/// numpy counts bytes where this project's names count bits.
+fn numpy_elem(code: &str) -> Option<Elem> {
+    let name = match code.as_bytes() {
+        b"b1" => "bool".to_string(),
+        [kind @ (b'f' | b'i' | b'u'), size @ (b'1' | b'2' | b'4' | b'8')] => {
+            format!("{}{}", char::from(*kind), 8 * u32::from(size - b'0'))
+        }
+        _ => return None,
+    };
+    Elem::from_name(&name)
 }
 
 /// One number from its little-endian bytes, of which there are as many as the type has.

@@ -21,6 +21,8 @@ pub(crate) use bytes::{Bytes, Cursor};
 pub(crate) use machine::run;
 pub(crate) use sets::{describe as describe_doc, open as open_doc};
 pub(crate) use value::{Doc, Heap, Storage, Value};
+pub(crate) use view::{View, strides};
+pub(crate) use write::put_int;
 pub use write::{Py, write};
 
 use crate::{Dataset, InFile, Role};

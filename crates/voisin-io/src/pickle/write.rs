@@ -92,6 +92,11 @@ fn put(out: &mut impl Write, value: &Py<'_>) -> std::io::Result<()> {
     }
 }
 
+/// Appends an int to a pickle in memory.
+pub(crate) fn put_int(out: &mut Vec<u8>, i: i64) {
+    int(out, i).expect("memory takes all bytes");
+}
+
 fn int(out: &mut impl Write, i: i64) -> std::io::Result<()> {
     match (u8::try_from(i), i32::try_from(i)) {
         (Ok(b), _) => out.write_all(&[b'K', b]),
