@@ -50,9 +50,9 @@ pub struct Codes8 {
     groups: usize,
     exact: bool,
     factor: f32,
-    bias: Vec<f32>,
-    scale: Vec<f32>,
-    error: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) scale: Vec<f32>,
+    pub(crate) error: Vec<f32>,
     /// Largest |x̃| times the factor.
     reach: f32,
     /// Largest |bias|.
@@ -71,9 +71,9 @@ pub struct Rows8 {
 /// What bounds need of a left row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Row8 {
-    scale: f32,
-    offset: i32,
-    norm: f32,
+    pub(crate) scale: f32,
+    pub(crate) offset: i32,
+    pub(crate) norm: f32,
     error: f32,
 }
 
@@ -362,7 +362,7 @@ impl Codes8 {
     }
 
     /// The part of a bound's half-width that is the same for every column.
-    fn common(&self, row: Row8) -> f32 {
+    pub(crate) fn common(&self, row: Row8) -> f32 {
         let largest = self.height + self.factor * row.norm * self.reach;
         // 1e-30: products of very small values vanish instead of being rounded
         row.error * self.reach + if largest.is_finite() { largest * slack(self.d) } else { 0.0 } + 1e-30

@@ -13,6 +13,7 @@ mod int8;
 mod isa;
 mod map;
 mod micro;
+mod nearest8;
 mod scan;
 mod vector;
 

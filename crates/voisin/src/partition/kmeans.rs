@@ -10,6 +10,7 @@ use super::seeding;
 use crate::{Error, Matrix, Metric, OnBad, Result, Source, Vectors, Watch};
 use rayon::prelude::*;
 use std::time::Instant;
+use voisin_kernels::dot_f64;
 
 /// How the first centroids are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,16 +164,16 @@ fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: 
     if params.spherical {
         (0..params.k).for_each(|c| normalise(centroids.row_mut(c)));
     }
-    let mut sums = Sums::new(params.k, data.d());
+    let mut sums = Sums::new(data, params.k);
     let mut run =
         Run { centroids: Matrix::zeros(0, data.d()), assignment: vec![], objective: vec![], final_objective: 0.0, splits: 0 };
-    nearest.reset();
     for iteration in 0..params.niter {
         watch.check()?;
-        let objective = nearest.update(data, centroids.view());
+        nearest.update(data, centroids.view());
+        let moved = sums.update(data, nearest.lists());
+        let objective = sums.objective(centroids.view());
         watch.note(&format!("iteration {}: objective {objective:.6e}", iteration + 1));
         run.objective.push(objective);
-        let moved = sums.update(data, nearest.lists());
         let splits = sums.means(&mut centroids);
         if params.spherical {
             (0..params.k).for_each(|c| normalise(centroids.row_mut(c)));
@@ -186,7 +187,9 @@ fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: 
         }
     }
     watch.check()?;
-    run.final_objective = nearest.update(data, centroids.view());
+    nearest.update(data, centroids.view());
+    sums.update(data, nearest.lists());
+    run.final_objective = sums.objective(centroids.view());
     run.assignment = nearest.lists().to_vec();
     run.centroids = centroids;
     Ok(run)
@@ -198,11 +201,27 @@ struct Sums {
     counts: Vec<usize>,
     before: Vec<u32>,
     d: usize,
+    /// Sum of the squared norms of all rows.
+    norms: f64,
 }
 
 impl Sums {
-    fn new(k: usize, d: usize) -> Sums {
-        Sums { sums: vec![0.0; k * d], counts: vec![0; k], before: Vec::new(), d }
+    fn new(data: Vectors<'_>, k: usize) -> Sums {
+        let d = data.d();
+        let square = |rows: &[f32]| rows.chunks_exact(d).map(|r| dot_f64(r, r)).sum::<f64>();
+        // chunks of a fixed size: the order of the additions must not depend on threads
+        let parts: Vec<f64> = data.data().par_chunks(1024 * d).map(square).collect();
+        Sums { sums: vec![0.0; k * d], counts: vec![0; k], before: Vec::new(), d, norms: parts.iter().sum() }
+    }
+
+    /// Sum of the squared distances of all rows to the centroids of their lists, from the sums alone:
+    /// Σ|x|² − Σ_c (2 <c, sum of c's rows> − count |c|²).
+    fn objective(&self, centroids: Vectors<'_>) -> f64 {
+        let part = |((c, sum), &n): ((&[f32], &[f64]), &usize)| -> f64 {
+            c.iter().zip(sum).map(|(&c, &s)| c as f64 * (2.0 * s - n as f64 * c as f64)).sum()
+        };
+        let near: f64 = centroids.iter().zip(self.sums.chunks_exact(self.d)).zip(&self.counts).map(part).sum();
+        (self.norms - near).max(0.0)
     }
 
     /// Brings the sums up to date; whether any row is in another list than before.
