@@ -63,7 +63,8 @@ fn sniff(sample: &[Vec<u8>], n: u64) -> Option<Style> {
     let width = fields(&body[0], delimiter).len();
     let counted = first.len() >= 8 && first.iter().enumerate().all(|(i, x)| **x == *i.to_string());
     // word2vec's first line is n and d
-    let word2vec = width > 2 && matches!(&first[..], [a, b] if **a == *(n - 1).to_string() && **b == *(width - 1).to_string());
+    let counts = |a: &str, b: &str| *a == *(n - 1).to_string() && *b == *(width - 1).to_string();
+    let word2vec = delimiter == Delimiter::Blank && width > 2 && matches!(&first[..], [a, b] if counts(a, b));
     let unnamed = first.len() > 1 && first[0].is_empty() && delimiter != Delimiter::Blank;
     let header = sample.len() > 1
         && (counted
