@@ -1,16 +1,13 @@
 //! `voisin exact`: the true neighbours.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use voisin::exact::{ExactParams, exact};
-use voisin::Metric;
+use voisin::exact::{ExactParams, ExactResult, exact};
+use voisin::{Metric, Source};
 
-use crate::common::{
-    BaseArgs, Context, beside, check_folder, choose_metric, open_queries, parse_bytes, parse_metric, refuse_same,
-};
+use crate::common::{BaseArgs, Context, beside, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::Result;
-use crate::outcome::{Outcome, Seconds, count, time};
+use crate::outcome::{Outcome, Seconds, count, round, time};
+use crate::saving::{Found, Run, SaveArgs};
 
 const EXAMPLES: &str = "Examples:
   voisin exact --base base.h5 --queries queries.h5 -k 100 -o truth.h5
@@ -36,15 +33,14 @@ pub struct Exact {
     /// l2, ip or cosine [default: what the base file says, else l2]
     #[arg(long, value_parser = parse_metric)]
     metric: Option<Metric>,
-    /// File for the result; without it the first queries are shown
-    #[arg(short, long, value_name = "OUT")]
-    out: Option<PathBuf>,
     /// Leave out the base row with the number of the query: for a set searched in itself
     #[arg(long)]
     exclude_self: bool,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
+    #[command(flatten)]
+    save: SaveArgs,
 }
 
 impl Exact {
@@ -53,11 +49,7 @@ impl Exact {
     /// # Errors
     /// Wrong parameters, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        if let Some(out) = &self.out {
-            check_folder(out)?;
-            refuse_same(&self.base.base, out)?;
-            refuse_same(&self.queries, out)?;
-        }
+        self.save.check([&self.base.base[..], &self.queries[..]])?;
         let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
         let params = ExactParams {
             k: self.k,
@@ -65,21 +57,62 @@ impl Exact {
             on_bad: self.base.on_bad.into(),
             exclude_self: self.exclude_self,
             memory_limit: self.memory_limit,
-            checkpoint: self.out.as_deref().map(|o| beside(o, "part")),
+            checkpoint: self.save.out.as_deref().map(|o| beside(o, "part")),
         };
         let found = exact(&*base, &*queries, &params, &cx.screen)?;
-        let seconds = Seconds {
-            read: Some(found.read_seconds),
-            search: Some(found.search_seconds),
-            total: cx.elapsed(),
-            ..Seconds::default()
-        };
-        let mut o = Outcome::new("exact");
-        let speed = queries.len() as f64 / found.search_seconds;
-        o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
-        o.set("metric", params.metric.name()).set("queries_per_second", speed).set("seconds", seconds);
-        o.line(format!("{} queries in {} vectors: {}", count(queries.len()), count(base.len()), time(found.search_seconds)));
-        o.line(crate::show::table(&found.neighbors, |q| q.to_string(), |id| id.to_string()));
+        let mut o = self.outcome(&found, &*base, &*queries, params.metric);
+        let begun = cx.elapsed();
+        self.write(&found, &*base, &*queries, params.metric, &mut o)?;
+        let write = self.save.out.as_ref().map(|_| cx.elapsed() - begun);
+        if let Some(checkpoint) = &params.checkpoint {
+            let _ = std::fs::remove_file(checkpoint); // the result is safe; there may be none
+        }
+        let (read, search) = (Some(found.read_seconds), Some(found.search_seconds));
+        o.set("seconds", Seconds { read, search, write, total: cx.elapsed(), ..Seconds::default() });
         Ok(o)
+    }
+
+    fn outcome(&self, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric) -> Outcome {
+        let speed = queries.len() as f64 / found.search_seconds.max(1e-9);
+        let mut o = Outcome::new("exact");
+        o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
+        o.set("metric", metric.name()).set("queries_per_second", round(speed, 3)).set_some("resumed", found.resumed_at);
+        o.line(format!(
+            "{} queries in {} vectors of {} dimensions, {metric}: {} ({} queries/s), {} waiting for input",
+            count(queries.len()),
+            count(base.len()),
+            base.dim(),
+            time(found.search_seconds),
+            count(speed as u64),
+            time(found.read_seconds)
+        ));
+        if let Some(row) = found.resumed_at {
+            o.line(format!("an earlier run had done the first {} vectors", count(row)));
+        }
+        if found.skipped_base + found.skipped_queries > 0 {
+            o.set("skipped", found.skipped_base + found.skipped_queries);
+            let (base, queries) = (count(found.skipped_base), count(found.skipped_queries));
+            o.line(format!("left out because they cannot be ranked: {base} of the base, {queries} of the queries"));
+        }
+        let short = found.neighbors.short_rows() as u64 - found.skipped_queries;
+        if short > 0 {
+            o.set("short_rows", short).line(format!("{} queries have fewer than {} neighbours", count(short), self.k));
+        }
+        o
+    }
+
+    fn write(&self, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric, o: &mut Outcome) -> Result<()> {
+        let (base_ids, query_ids) = (base.ids()?, queries.ids()?);
+        let params = format!("k={} metric={metric}", self.k);
+        let run = Run {
+            data: base.name(),
+            n: base.len(),
+            algorithm: "exact".into(),
+            params: &params,
+            seconds: found.search_seconds,
+            build_seconds: 0.0,
+        };
+        let (base_ids, query_ids) = (base_ids.as_ref(), query_ids.as_ref());
+        self.save.save(&Found { neighbors: &found.neighbors, metric, base_ids, query_ids, run }, o)
     }
 }

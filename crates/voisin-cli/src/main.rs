@@ -8,7 +8,9 @@ mod exact;
 mod fail;
 mod kmeans;
 mod outcome;
+mod saving;
 mod screen;
+mod search;
 mod show;
 
 use std::io::Write;
@@ -46,6 +48,7 @@ enum Command {
     #[command(name = "kmeans")]
     KMeans(kmeans::KMeans),
     Build(Box<build::Build>),
+    Search(Box<search::Search>),
     Add(change::Add),
     Remove(change::Remove),
     Compact(change::Compact),
@@ -58,6 +61,7 @@ impl Command {
             Command::Exact(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),
             Command::Build(args) => args.run(cx),
+            Command::Search(args) => args.run(cx),
             Command::Add(args) => args.run(cx),
             Command::Remove(args) => args.run(cx),
             Command::Compact(args) => args.run(cx),

@@ -1,0 +1,123 @@
+//! Where results go: a file whose ending names its layout, or a table on the screen.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use voisin::{Metric, Neighbors, StringIds};
+use voisin_io::results::{AttrValue, ResultFile, ResultLayout, check_result_path, write_results};
+
+use crate::common::{check_folder, refuse_same};
+use crate::fail::Result;
+use crate::outcome::Outcome;
+
+/// `--layout`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    #[default]
+    Default,
+    Sisap,
+}
+
+/// Options of commands that find neighbours.
+#[derive(Args, Clone, Debug)]
+pub struct SaveArgs {
+    /// File for the result: .h5, .json, .npz, .ivecs, .ibin, .csv, .tsv or .trec; without it the first queries are shown
+    #[arg(short, long, value_name = "OUT")]
+    pub out: Option<PathBuf>,
+    /// Names in an .h5 result: ann-benchmarks (neighbors, distances) or SISAP (knns from 1, dists)
+    #[arg(long, value_enum, default_value_t, value_name = "NAMES")]
+    pub layout: Layout,
+}
+
+/// What was found, with the names of base and queries.
+pub struct Found<'a> {
+    /// Rows of row numbers and distances.
+    pub neighbors: &'a Neighbors,
+    /// What the distances are.
+    pub metric: Metric,
+    /// Names of the ids.
+    pub base_ids: Option<&'a StringIds>,
+    /// Names of the queries.
+    pub query_ids: Option<&'a StringIds>,
+    /// For the attributes of an HDF5 file.
+    pub run: Run<'a>,
+}
+
+/// How it was found, as SISAP's attributes say it.
+pub struct Run<'a> {
+    /// Name of the base.
+    pub data: String,
+    /// Number of vectors.
+    pub n: u64,
+    /// `exact` or a spec.
+    pub algorithm: String,
+    /// Parameters of the search.
+    pub params: &'a str,
+    /// Seconds of searching.
+    pub seconds: f64,
+    /// Seconds of building, where they are known.
+    pub build_seconds: f64,
+}
+
+impl SaveArgs {
+    fn result_layout(&self) -> ResultLayout {
+        match self.layout {
+            Layout::Default => ResultLayout::Default,
+            Layout::Sisap => ResultLayout::Sisap,
+        }
+    }
+
+    /// What can be told before the work: an ending that is not known, a folder that is not there, an input as output.
+    ///
+    /// # Errors
+    /// Any of these.
+    pub fn check<'a>(&self, inputs: impl IntoIterator<Item = &'a [String]>) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        check_result_path(out, self.result_layout())?;
+        check_folder(out)?;
+        inputs.into_iter().try_for_each(|files| refuse_same(files, out))
+    }
+
+    /// Writes the file, or adds the table to the outcome.
+    ///
+    /// # Errors
+    /// An id that the format cannot hold; a full disk.
+    pub fn save(&self, found: &Found<'_>, o: &mut Outcome) -> Result<()> {
+        match &self.out {
+            Some(out) => self.write(out, found, o),
+            None => {
+                let name = |ids: Option<&StringIds>, i: usize| ids.map_or_else(|| i.to_string(), |ids| ids.get(i).to_string());
+                let (query, id) = (|q| name(found.query_ids, q), |id: u64| name(found.base_ids, id as usize));
+                o.line(crate::show::table(found.neighbors, query, id).trim_end());
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&self, out: &Path, found: &Found<'_>, o: &mut Outcome) -> Result<()> {
+        let run = &found.run;
+        let text = |s: &str| AttrValue::Text(s.to_string());
+        let mut attributes = vec![
+            ("data".to_string(), text(&run.data)),
+            ("size".into(), AttrValue::Int(run.n as i64)),
+            ("algo".into(), text(&run.algorithm)),
+            ("params".into(), text(run.params)),
+        ];
+        if self.layout == Layout::Sisap {
+            // times differ from run to run: the default layout stays without them, so that the same search gives the same bytes
+            attributes.push(("buildtime".into(), AttrValue::Float(run.build_seconds)));
+            attributes.push(("querytime".into(), AttrValue::Float(run.seconds)));
+        }
+        let file = ResultFile {
+            neighbors: found.neighbors,
+            metric: found.metric,
+            base_ids: found.base_ids,
+            query_ids: found.query_ids,
+            attributes,
+        };
+        write_results(out, &file, self.result_layout())?;
+        o.set("out", out.display().to_string());
+        o.line(format!("written to {}", out.display()));
+        Ok(())
+    }
+}

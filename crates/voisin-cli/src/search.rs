@@ -1,0 +1,280 @@
+//! `voisin search`: queries against an index.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use voisin::eval::quantile;
+use voisin::index::{Index, SearchParams};
+use voisin::{Error, Matrix, Metric, Neighbors, StringIds, Watch, screen};
+
+use crate::common::{Bad, Context, open_queries, parse_metric};
+use crate::fail::{Fail, Result};
+use crate::outcome::{Outcome, Seconds, count, round, time};
+use crate::saving::{Found, Run, SaveArgs};
+
+const EXAMPLES: &str = "Examples:
+  voisin search index --queries queries.h5 -k 10 --nprobe 4 -o result.h5
+  voisin search index --queries queries.h5 --nprobe 16 --truth truth.h5       (says the recall)
+  voisin search index --queries queries.h5 --mass 0.9 -o result.json          (learned index: lists until 90 % probability)
+  voisin search index --id instance/img.jpg --exclude-self                    (a stored vector as the query)
+  voisin search index --queries queries.h5 --mode single --threads 1 --json   (latency of one query at a time)";
+
+/// Queries in a call of the batch mode: enough for the products, few enough to be stopped.
+const BATCH: usize = 1 << 16;
+
+/// `--mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    #[default]
+    Batch,
+    Single,
+}
+
+/// Searches an index for the neighbours of every query
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Search {
+    /// Folder of the index
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Vectors to search for: files, patterns, folders or templates with {idx}; FILE::NAME names a data set
+    #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "id", conflicts_with = "id")]
+    queries: Vec<String>,
+    /// Search for the neighbours of a stored vector
+    #[arg(long, num_args = 1.., value_name = "ID")]
+    id: Vec<String>,
+    /// Neighbours for each query
+    #[arg(short, default_value_t = 10)]
+    k: usize,
+    /// Lists that a query visits [default: 1; with --mass: as many as it takes]
+    #[arg(long, value_name = "N")]
+    nprobe: Option<usize>,
+    /// Learned index: visit lists until their probability adds up to this (0 to 1)
+    #[arg(long, value_name = "P")]
+    mass: Option<f32>,
+    /// All queries at once, or one after the other with the latency of each
+    #[arg(long, value_enum, default_value_t)]
+    mode: ModeArg,
+    /// l2, ip or cosine: refused where the index was built for another
+    #[arg(long, value_parser = parse_metric)]
+    metric: Option<Metric>,
+    /// Leave out the vector that has the id of the query
+    #[arg(long)]
+    exclude_self: bool,
+    /// Queries with NaN or infinity, and zero vectors under cosine: refuse the input, or skip and count them
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    on_bad: Bad,
+    #[command(flatten)]
+    save: SaveArgs,
+}
+
+/// The queries that can be ranked, and where they stood.
+struct Asked {
+    rows: Matrix,
+    at: Vec<usize>,
+    total: usize,
+    names: Option<StringIds>,
+    exclude: Option<Vec<u64>>,
+}
+
+/// What the calls gave and took.
+#[derive(Default)]
+struct Answers {
+    rows: Vec<Vec<(f32, u64)>>,
+    seconds: f64,
+    latencies: Vec<f64>,
+    lists: u64,
+    scanned: u64,
+}
+
+impl Search {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// No index there, queries of another dimension, wrong parameters, a full disk; Ctrl-C.
+    pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        self.save.check([&self.queries[..]])?;
+        let index = Index::open(&self.dir)?;
+        if let Some(metric) = self.metric.filter(|m| *m != index.metric()) {
+            let message = format!("metric = {metric}: {} was built for {}", self.dir.display(), index.metric());
+            return Err(Fail::usage(message, "leave --metric out, or build an index for this metric"));
+        }
+        let opened = cx.elapsed();
+        let asked = if self.id.is_empty() { self.from_files(&index)? } else { self.stored(&index)? };
+        let read = cx.elapsed() - opened;
+        let params = self.params(&index);
+        let answers = self.search(&index, &asked, &params, cx)?;
+
+        let mut o = Outcome::new("search");
+        let (nq, seconds) = (asked.at.len().max(1) as f64, answers.seconds);
+        o.set("n", index.len()).set("d", index.dim()).set("queries", asked.total).set("k", self.k);
+        o.set("metric", index.metric().name()).set("spec", index.spec().to_string());
+        o.set("nprobe", params.nprobe.min(index.partition().nlist())).set_some("mass", self.mass);
+        o.set("queries_per_second", round(asked.at.len() as f64 / seconds.max(1e-9), 3));
+        o.set("lists_per_query", round(answers.lists as f64 / nq, 3))
+            .set("scanned_per_query", round(answers.scanned as f64 / nq, 1));
+        o.line(format!(
+            "{} queries in {}: {} queries/s, {:.0} of {} vectors compared a query",
+            count(asked.total as u64),
+            time(seconds),
+            count((asked.at.len() as f64 / seconds.max(1e-9)) as u64),
+            answers.scanned as f64 / nq,
+            count(index.len())
+        ));
+        if self.mode == ModeArg::Single {
+            let mut ms: Vec<f64> = answers.latencies.iter().map(|s| s * 1e3).collect();
+            let (p50, p99) = (quantile(&mut ms, 0.5), quantile(&mut ms, 0.99));
+            o.set("latency_ms", json!({"p50": round(p50, 4), "p99": round(p99, 4)}));
+            o.line(format!("latency: {p50:.3} ms for half of the queries, {p99:.3} ms for 99 of 100"));
+        }
+        let neighbors = spread(answers.rows, &asked, self.k);
+        self.remarks(&neighbors, &asked, &mut o);
+        let begun = cx.elapsed();
+        let base_ids = base_names(&index, &neighbors)?;
+        let how = format!("k={} nprobe={}{}", self.k, params.nprobe, self.mass.map(|m| format!(" mass={m}")).unwrap_or_default());
+        let run = Run {
+            data: self.dir.display().to_string(),
+            n: index.len(),
+            algorithm: index.spec().to_string(),
+            params: &how,
+            seconds,
+            build_seconds: f64::NAN,
+        };
+        let (base_ids, query_ids) = (base_ids.as_ref(), asked.names.as_ref());
+        self.save.save(&Found { neighbors: &neighbors, metric: index.metric(), base_ids, query_ids, run }, &mut o)?;
+        let write = self.save.out.as_ref().map(|_| cx.elapsed() - begun);
+        let total = cx.elapsed();
+        o.set("seconds", Seconds { read: Some(read), search: Some(seconds), write, total, ..Seconds::default() });
+        Ok(o)
+    }
+
+    fn params(&self, index: &Index) -> SearchParams {
+        let all = index.partition().nlist();
+        let nprobe = self.nprobe.unwrap_or(if self.mass.is_some() { all } else { 1 });
+        SearchParams { k: self.k, nprobe, mass: self.mass, ..SearchParams::default() }
+    }
+
+    fn from_files(&self, index: &Index) -> Result<Asked> {
+        let source = open_queries(&self.queries)?;
+        if source.is_empty() {
+            return Err(Error::Empty { name: source.name() }.into());
+        }
+        let (d, expected) = (source.dim(), index.dim());
+        if d != expected {
+            let context = format!("the index {}", self.dir.display());
+            return Err(Error::Dimension { name: source.name(), expected, got: d, context }.into());
+        }
+        let mut rows = Matrix::zeros(source.len() as usize, d);
+        source.read(0, rows.data_mut())?;
+        let bad = screen(rows.view(), index.metric());
+        if let (Bad::Error, Some(&(row, what))) = (self.on_bad, bad.first()) {
+            let (name, row) = source.locate(row as u64);
+            return Err(Error::BadRow { name, row, what }.into());
+        }
+        let (total, names) = (rows.n(), source.ids()?);
+        let mut at: Vec<usize> = (0..total).collect();
+        if !bad.is_empty() {
+            at.retain(|i| bad.binary_search_by_key(i, |b| b.0).is_err());
+            rows = Matrix::new(at.iter().flat_map(|&i| rows.row(i).to_vec()).collect(), d);
+        }
+        let exclude = self.exclude_self.then(|| own_ids(index, &at, names.as_ref())).transpose()?;
+        Ok(Asked { rows, at, total, names, exclude })
+    }
+
+    fn stored(&self, index: &Index) -> Result<Asked> {
+        let mut data = Vec::new();
+        let mut own = Vec::new();
+        for id in &self.id {
+            let unknown = || Error::Id { id: id.clone(), what: format!("not in {}", self.dir.display()) };
+            let number = if index.has_string_ids() { index.find(id)? } else { id.parse().ok() };
+            let number = number.ok_or_else(unknown)?;
+            data.extend_from_slice(index.vector_of(number)?.ok_or_else(unknown)?);
+            own.push(number);
+        }
+        let (total, names) = (own.len(), Some(self.id.iter().collect()));
+        let exclude = self.exclude_self.then_some(own);
+        Ok(Asked { rows: Matrix::new(data, index.dim()), at: (0..total).collect(), total, names, exclude })
+    }
+
+    fn search(&self, index: &Index, asked: &Asked, params: &SearchParams, cx: &Context) -> Result<Answers> {
+        let mut all = Answers::default();
+        let step = if self.mode == ModeArg::Single { 1 } else { BATCH };
+        let n = asked.at.len();
+        cx.screen.begin("search", n as u64, "queries");
+        for start in (0..n).step_by(step) {
+            cx.screen.check()?;
+            let end = (start + step).min(n);
+            let exclude = asked.exclude.as_ref().map(|e| e[start..end].to_vec());
+            let params = SearchParams { exclude, ..params.clone() };
+            let clock = Instant::now();
+            let found = index.search(asked.rows.view().rows(start..end), &params)?;
+            let seconds = clock.elapsed().as_secs_f64();
+            all.seconds += seconds;
+            all.latencies.push(seconds);
+            all.lists += found.lists;
+            all.scanned += found.scanned;
+            let rows = (0..found.neighbors.len()).map(|i| {
+                let (ids, distances) = (found.neighbors.ids(i), found.neighbors.distances(i));
+                distances.iter().copied().zip(ids.iter().copied()).collect()
+            });
+            all.rows.extend(rows);
+            cx.screen.advance((end - start) as u64);
+        }
+        cx.screen.end();
+        Ok(all)
+    }
+
+    fn remarks(&self, neighbors: &Neighbors, asked: &Asked, o: &mut Outcome) {
+        let skipped = asked.total - asked.at.len();
+        let short = neighbors.short_rows() - skipped;
+        if skipped > 0 {
+            o.set("skipped", skipped).line(format!("{} queries that cannot be ranked have no neighbours", count(skipped as u64)));
+        }
+        if short > 0 {
+            o.set("short_rows", short);
+            o.line(format!("{} queries have fewer than {} neighbours: visit more lists", count(short as u64), self.k));
+        }
+    }
+}
+
+/// For each query the number of the vector with its name, or with its row number where there are no names.
+fn own_ids(index: &Index, at: &[usize], names: Option<&StringIds>) -> Result<Vec<u64>> {
+    at.iter()
+        .map(|&i| match names.filter(|_| index.has_string_ids()) {
+            Some(names) => Ok(index.find(names.get(i))?.unwrap_or(u64::MAX)),
+            None => Ok(i as u64),
+        })
+        .collect()
+}
+
+/// The rows at the places of their queries; those left out are empty.
+fn spread(rows: Vec<Vec<(f32, u64)>>, asked: &Asked, k: usize) -> Neighbors {
+    let mut all = Neighbors::new(k);
+    let mut rows = rows.into_iter();
+    let mut next = asked.at.iter().peekable();
+    for i in 0..asked.total {
+        let row = next.next_if(|at| **at == i).and_then(|_| rows.next());
+        all.push_row(row.unwrap_or_default());
+    }
+    all
+}
+
+/// Names of the ids that were found, at the places of their numbers.
+fn base_names(index: &Index, found: &Neighbors) -> Result<Option<StringIds>> {
+    if !index.has_string_ids() {
+        return Ok(None);
+    }
+    let mut used: Vec<u64> = (0..found.len()).flat_map(|i| found.ids(i).iter().copied()).collect();
+    used.sort_unstable();
+    used.dedup();
+    let mut names = StringIds::default();
+    for id in used {
+        while (names.len() as u64) < id {
+            names.push("");
+        }
+        names.push(index.string_id(id)?.unwrap_or_default());
+    }
+    Ok(Some(names))
+}
