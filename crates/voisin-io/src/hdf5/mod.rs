@@ -21,7 +21,9 @@ use voisin::{Error, Metric, Result, Source, Watch};
 
 use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_elem};
 
-pub(crate) use source::H5Source;
+pub(crate) use source::{H5Source, stored_bytes};
+pub(crate) use strings::read as read_strings;
+pub(crate) use tree::{Found, by_name, walk};
 pub use writer::AttrValue;
 pub(crate) use writer::Writer;
 

@@ -148,8 +148,11 @@ impl Source for H5Source {
     }
 }
 
-/// Bytes of `n` rows of `width` elements, as they are in the file.
-pub(crate) fn read_bytes(file: &H5, store: Store, n: u64, width: usize, elem_size: usize) -> Result<Vec<u8>> {
+/// All bytes of a data set of one or two axes, as they are in the file.
+pub(crate) fn stored_bytes(file: &H5, found: &Found, elem_size: usize) -> Result<Vec<u8>> {
+    let store = Store::find(file, &found.dataset, elem_size)?;
+    let shape = found.dataset.shape();
+    let (n, width) = (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1) as usize);
     let row_bytes = width * elem_size;
     let map = match store {
         Store::Compact(bytes) => return Ok(bytes),

@@ -3,8 +3,7 @@
 use hdf5_reader::{Datatype, StringPadding, StringSize, VarLenKind};
 use voisin::{Result, StringIds};
 
-use super::source::read_bytes;
-use super::store::Store;
+use super::source::stored_bytes;
 use super::tree::{Found, walk};
 use super::{H5, parse};
 
@@ -37,11 +36,10 @@ pub(crate) fn read(file: &H5, found: &Found) -> Result<StringIds> {
     if size == 0 {
         return Err(file.error(&found.name, "strings of no length"));
     }
-    let shape = dataset.shape();
-    let n = shape.first().copied().unwrap_or(1);
-    let width = shape.get(1).copied().unwrap_or(1) as usize;
-    let store = Store::find(file, dataset, size)?;
-    let bytes = read_bytes(file, store, n, width, size)?;
+    if dataset.ndim() > 2 {
+        return Err(file.error(&found.name, "strings in more than two axes"));
+    }
+    let bytes = stored_bytes(file, found, size)?;
 
     let mut out = StringIds::default();
     let mut total = 0u64;
