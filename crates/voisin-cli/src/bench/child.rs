@@ -1,0 +1,205 @@
+//! The process that builds and searches one index, and how the parent starts it and reads what it leaves.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use voisin::eval::{Mode, measure};
+use voisin::index::{BuildParams, Ids, Index, SearchParams, build};
+use voisin::partition::{KMeansParams, TrainParams};
+use voisin::{Error, Metric, Neighbors, OnBad, Source, Spec, Watch, read_all};
+
+use crate::common::Context;
+use crate::fail::{Fail, Result};
+use crate::outcome::peak_rss;
+use crate::point::{Latency, Point};
+
+/// What one child measures.
+pub struct Job<'a> {
+    pub spec: &'a Spec,
+    pub metric: Metric,
+    pub k: usize,
+    pub nprobe: &'a [usize],
+    pub mode: Mode,
+    pub repeat: usize,
+    pub build_threads: usize,
+    pub on_bad: OnBad,
+    pub kmeans: KMeansParams,
+    pub train: TrainParams,
+}
+
+/// What it leaves beside the neighbours.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answers {
+    /// Points without recall.
+    pub points: Vec<Point>,
+}
+
+const ANSWERS: &str = "answers.json";
+
+impl Job<'_> {
+    /// Builds, sweeps the numbers of lists, and leaves the answers in `dir`.
+    ///
+    /// # Errors
+    /// What building and searching give.
+    pub fn run(&self, base: &dyn Source, queries: &dyn Source, dir: &Path, cx: &Context) -> Result<()> {
+        let params = BuildParams {
+            spec: Some(self.spec.clone()),
+            metric: self.metric,
+            seed: cx.common.seed,
+            on_bad: self.on_bad,
+            kmeans: self.kmeans.clone(),
+            train: self.train.clone(),
+            ids: Ids::Count,
+            ..BuildParams::default()
+        };
+        let at = dir.join("index");
+        let built = pool(self.build_threads)?.install(|| build(base, &at, &params, &cx.screen))?;
+        let index = Index::open(&at)?;
+        let rows = read_all(queries, self.metric)?;
+        let mut points = Vec::new();
+        for nprobe in sweep(self.nprobe, self.spec.nlist()) {
+            let search = SearchParams { k: self.k, nprobe, ..SearchParams::default() };
+            let speed = measure(&index, rows.view(), &search, self.mode, self.repeat, &cx.screen)?;
+            points.push(Point {
+                nprobe,
+                queries_per_second: speed.queries_per_second,
+                latency_ms: Latency { p50: speed.p50_ms, p99: speed.p99_ms },
+                scanned: speed.scanned,
+                build_seconds: built.seconds.total,
+                bytes_per_vector: built.bytes as f64 / built.n.max(1) as f64,
+                peak_rss_bytes: peak_rss(),
+                ..Point::default()
+            });
+            save_neighbors(dir, nprobe, &speed.neighbors)?;
+        }
+        let path = dir.join(ANSWERS);
+        let text = serde_json::to_vec(&Answers { points }).expect("numbers and strings");
+        Ok(std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?)
+    }
+}
+
+impl Answers {
+    /// Reads what a child left.
+    ///
+    /// # Errors
+    /// If it is not there or not whole.
+    pub fn load(dir: &Path) -> Result<Answers> {
+        let path = dir.join(ANSWERS);
+        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        Ok(serde_json::from_slice(&bytes).map_err(|e| Error::format(&path, e.to_string()))?)
+    }
+}
+
+/// The numbers of lists worth measuring in an index of `nlist`: ascending, none twice, none beyond all.
+pub fn sweep(asked: &[usize], nlist: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = asked.iter().map(|&n| n.min(nlist)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A pool of `threads`, 0 for one a core.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    let made = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    made.map_err(|e| Fail::usage(format!("no {threads} threads: {e}"), "ask for fewer with --build-threads"))
+}
+
+/// Runs this program again with the same words, as the child for spec `i`; ends it when the user stops.
+///
+/// # Errors
+/// What the child left as its error.
+pub fn spawn(i: usize, dir: &Path, cx: &Context) -> Result<()> {
+    let program = std::env::current_exe().map_err(|e| Error::io("voisin", e))?;
+    let mut command = Command::new(&program);
+    command.args(std::env::args_os().skip(1)).arg("--child").arg(i.to_string()).arg("--child-dir").arg(dir);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(|e| Error::io(&program, e))?;
+    let status = loop {
+        match child.try_wait().map_err(|e| Error::io(&program, e))? {
+            Some(status) => break status,
+            None if cx.screen.stopped() => {
+                // Ctrl-C reached the child too, SIGTERM did not; it leaves nothing that is kept
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Error::Stopped.into());
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(_) => Err(failure(dir).unwrap_or_else(|| Fail::data("the process that measured the index failed", AGAIN))),
+        None => {
+            Err(Fail::data("the process that measured the index was killed", "it may have run out of memory: try fewer vectors"))
+        }
+    }
+}
+
+const FAILURE: &str = "failure.json";
+const AGAIN: &str = "`voisin build` with the same index shows whether it can be built";
+
+/// Leaves an error for the parent, who says it once.
+pub fn leave_failure(dir: &Path, fail: &Fail) {
+    let json = serde_json::json!({ "message": fail.message, "hint": fail.hint, "code": fail.code });
+    let _ = std::fs::write(dir.join(FAILURE), json.to_string()); // without it the parent has words of its own
+}
+
+fn failure(dir: &Path) -> Option<Fail> {
+    let v: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join(FAILURE)).ok()?).ok()?;
+    let text = |key: &str| v[key].as_str().map(String::from);
+    let code = v["code"].as_u64().and_then(|c| u8::try_from(c).ok()).unwrap_or(crate::fail::DATA);
+    Some(Fail { message: text("message")?, caret: None, hint: text("hint"), code })
+}
+
+fn save_neighbors(dir: &Path, nprobe: usize, found: &Neighbors) -> Result<()> {
+    let (ids, distances) = found.padded();
+    let bytes = ids.iter().flat_map(|i| i.to_le_bytes()).chain(distances.iter().flat_map(|d| d.to_le_bytes()));
+    let path = dir.join(format!("neighbors-{nprobe}"));
+    Ok(std::fs::write(&path, bytes.collect::<Vec<u8>>()).map_err(|e| Error::io(&path, e))?)
+}
+
+/// The neighbours that a child found with `nprobe` lists: `n` rows of at most `k`.
+///
+/// # Errors
+/// If they are not there or not as many.
+pub fn load_neighbors(dir: &Path, nprobe: usize, n: usize, k: usize) -> Result<Neighbors> {
+    let path = dir.join(format!("neighbors-{nprobe}"));
+    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+    if bytes.len() != n * k * 12 {
+        return Err(Error::format(&path, format!("{} bytes for {n} rows of {k} neighbours", bytes.len())).into());
+    }
+    let (ids, distances) = bytes.split_at(n * k * 8);
+    let ids: Vec<i64> = ids.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes"))).collect();
+    let distances: Vec<f32> = distances.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes"))).collect();
+    let mut table = Neighbors::new(k);
+    for (ids, distances) in ids.chunks_exact(k).zip(distances.chunks_exact(k)) {
+        table.push_row(distances.iter().copied().zip(ids.iter().take_while(|i| **i >= 0).map(|&i| i as u64)));
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_survive_the_way_to_the_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = Neighbors::new(3);
+        table.push_row([(0.5, 7), (0.75, 1 << 40)]);
+        table.push_row([]);
+        table.push_row([(1.0, 0), (2.0, 1), (3.0, 2)]);
+        save_neighbors(dir.path(), 4, &table).unwrap();
+        assert_eq!(load_neighbors(dir.path(), 4, 3, 3).unwrap(), table);
+        assert!(load_neighbors(dir.path(), 4, 2, 3).is_err() && load_neighbors(dir.path(), 8, 3, 3).is_err());
+    }
+
+    #[test]
+    fn no_point_is_measured_twice() {
+        assert_eq!((sweep(&[8, 1, 4, 4], 6), sweep(&[1, 2, 4], 1)), (vec![1, 4, 6], vec![1]));
+    }
+}

@@ -1,0 +1,268 @@
+//! `voisin bench`: recall, speed, size and memory of indexes on somebody's data.
+//!
+//! Each spec is built and searched by a process of its own (this program again, see [`child`]), so that the peak memory is that of
+//! this spec alone; the truth is computed here and never enters the timings.
+
+mod child;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use voisin::eval::{Mode, evaluate, usual_ks};
+use voisin::exact::{ExactParams, exact};
+use voisin::{Metric, Neighbors, Source, Spec};
+use voisin_io::truth::read_neighbors;
+
+use crate::build::{KMeansArgs, TrainArgs};
+use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric};
+use crate::fail::{Fail, Result};
+use crate::outcome::{Outcome, Seconds, count, time};
+use crate::point::{Point, table};
+use crate::report::{Report, command_line, facts};
+
+const EXAMPLES: &str = "Examples:
+  voisin bench --base base.h5 --queries queries.h5 --index LMI320,Flat --index IVF320,Flat --nprobe 1,2,4,8 --threads 1
+  voisin bench --base base.h5 --queries queries.h5 --truth gold.h5 --index Flat --index IVF1024,Flat -k 100 --report report.html
+  voisin bench --base sift.hdf5 --queries sift.hdf5 --index IVF1024,Flat --mode single --threads 1 --json
+
+Without --truth the true neighbours are computed first; that is not part of any time. --threads is for searching; the build takes
+--build-threads. Times are medians over --repeat runs after one that warms up. Latencies are always those of single queries.";
+
+/// `--mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    #[default]
+    Batch,
+    Single,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(m: ModeArg) -> Mode {
+        match m {
+            ModeArg::Batch => Mode::Batch,
+            ModeArg::Single => Mode::Single,
+        }
+    }
+}
+
+/// Recall, queries per second, latency, build time, size and memory of one or more indexes
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Bench {
+    #[command(flatten)]
+    base: BaseArgs,
+    /// Vectors to search for
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    queries: Vec<String>,
+    /// The true neighbours [default: computed]
+    #[arg(long, value_name = "FILE")]
+    truth: Option<String>,
+    /// Kinds of index to compare: Flat, IVF320,Flat, LMI320,Flat; once for each
+    #[arg(long, required = true, value_name = "SPEC")]
+    index: Vec<String>,
+    /// Numbers of lists to visit
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
+    nprobe: Vec<usize>,
+    /// Neighbours for each query
+    #[arg(short, default_value_t = 10)]
+    k: usize,
+    /// l2, ip or cosine [default: what the base file says, else l2]
+    #[arg(long, value_parser = parse_metric)]
+    metric: Option<Metric>,
+    /// All queries in one call, or one after the other
+    #[arg(long, value_enum, default_value_t)]
+    mode: ModeArg,
+    /// Runs for each point, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    repeat: usize,
+    /// Threads of the build [default: one for each core]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    build_threads: usize,
+    /// Page with chart, table and machine
+    #[arg(long, value_name = "HTML")]
+    report: Option<PathBuf>,
+    /// Folder for the indexes, which are removed afterwards [default: that of the system for temporary files]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    #[command(flatten)]
+    kmeans: KMeansArgs,
+    #[command(flatten)]
+    train: TrainArgs,
+    /// Be the process that measures spec number N and leaves what it finds in --child-dir
+    #[arg(long, hide = true, requires = "child_dir")]
+    child: Option<usize>,
+    #[arg(long, hide = true)]
+    child_dir: Option<PathBuf>,
+}
+
+impl Bench {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Wrong parameters, bad data, no room for the index; Ctrl-C.
+    pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        let specs = self.check()?;
+        if let (Some(i), Some(dir)) = (self.child, &self.child_dir) {
+            let spec = specs.get(i).ok_or_else(|| Fail::usage("no such spec", "--child is for internal use"))?;
+            let mut o = Outcome::new("bench");
+            if let Err(fail) = self.measure(spec, dir, cx) {
+                child::leave_failure(dir, &fail);
+                o.exit_with(fail.code);
+            }
+            return Ok(o);
+        }
+        let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
+        let metric = choose_metric(self.metric, &*base, cx);
+        let (truth, truth_from) = self.truth(&*base, &*queries, metric, cx)?;
+        let scratch = self.scratch_folder()?;
+        let mut points = Vec::new();
+        for (i, spec) in specs.iter().enumerate() {
+            cx.screen.say(&format!("{spec}: building"));
+            let new = self.points_of(i, spec, &truth, metric, scratch.path(), cx)?;
+            table(&new).lines().for_each(|l| cx.screen.say(l));
+            points.extend(new);
+        }
+        let mut o = Outcome::new("bench");
+        o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
+        o.set("metric", metric.name()).set("mode", Mode::from(self.mode).name()).set("repeat", self.repeat);
+        o.set("points", json!(points)).set("truth", truth_from.clone());
+        o.line(table(&points).trim_end());
+        if let Some(path) = &self.report {
+            self.page(&*base, &*queries, metric, &truth_from, points).write(path)?;
+            o.set("out", path.display().to_string()).line(format!("report: {}", path.display()));
+        }
+        o.set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
+        Ok(o)
+    }
+
+    fn check(&self) -> Result<Vec<Spec>> {
+        for (name, value) in [("k", self.k), ("repeat", self.repeat), ("nprobe", self.nprobe.iter().copied().min().unwrap_or(0))]
+        {
+            if value == 0 {
+                return Err(voisin::Error::param(name, 0, "at least 1").into());
+            }
+        }
+        if let Some(path) = &self.report {
+            check_folder(path)?;
+        }
+        Ok(self.index.iter().map(|s| Spec::parse(s)).collect::<voisin::Result<_>>()?)
+    }
+
+    fn scratch_folder(&self) -> Result<tempfile::TempDir> {
+        let parent = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        let made = tempfile::Builder::new().prefix("voisin-bench-").tempdir_in(&parent);
+        made.map_err(|e| voisin::Error::io(&parent, e).into())
+    }
+
+    /// The true neighbours of as many as the recall counts, and where they are from.
+    fn truth(&self, base: &dyn Source, queries: &dyn Source, metric: Metric, cx: &Context) -> Result<(Neighbors, String)> {
+        let Some(file) = &self.truth else {
+            let params = ExactParams { k: self.k, metric, on_bad: self.base.on_bad.into(), ..ExactParams::default() };
+            let found = child::pool(self.build_threads)?.install(|| exact(base, queries, &params, &cx.screen))?;
+            cx.screen.say(&format!("true neighbours computed in {}", time(found.search_seconds)));
+            return Ok((found.neighbors, "computed".into()));
+        };
+        let mut truth = read_neighbors(file, Some(self.k))?;
+        truth.notes.iter().for_each(|note| cx.screen.say(&format!("{file}: {note}")));
+        if let Some(ids) = base.ids()? {
+            truth.number(&ids)?;
+        }
+        if truth.only_strings {
+            return Err(Fail::data(format!("{file}: string ids, but the base has none"), "leave --truth out to compute it"));
+        }
+        if truth.neighbors.len() as u64 != queries.len() {
+            let (rows, asked) = (count(truth.neighbors.len() as u64), count(queries.len()));
+            return Err(Fail::data(format!("{file}: {rows} rows for {asked} queries"), "leave --truth out to compute it"));
+        }
+        if truth.neighbors.k() < self.k {
+            let message = format!("k = {}: {file} has {} neighbours a query", self.k, truth.neighbors.k());
+            return Err(Fail::usage(message, "ask for fewer with -k, or leave --truth out to compute it"));
+        }
+        Ok((truth.reported(metric), file.clone()))
+    }
+
+    /// Has a child measure one spec and judges what it found.
+    fn points_of(
+        &self,
+        i: usize,
+        spec: &Spec,
+        truth: &Neighbors,
+        metric: Metric,
+        scratch: &Path,
+        cx: &Context,
+    ) -> Result<Vec<Point>> {
+        let dir = scratch.join(i.to_string());
+        std::fs::create_dir(&dir).map_err(|e| voisin::Error::io(&dir, e))?;
+        child::spawn(i, &dir, cx)?;
+        let answers = child::Answers::load(&dir)?;
+        let has_distances = (0..truth.len()).all(|q| truth.distances(q).iter().all(|d| !d.is_nan()));
+        let mut points = Vec::new();
+        for mut point in answers.points {
+            let found = child::load_neighbors(&dir, point.nprobe, truth.len(), self.k)?;
+            point.judge(&evaluate(&found, truth, &usual_ks(self.k), has_distances.then_some(metric))?);
+            point.spec = spec.to_string();
+            points.push(point);
+        }
+        let _ = std::fs::remove_dir_all(&dir); // room for the next one; what is left goes with the scratch folder
+        Ok(points)
+    }
+
+    fn page(&self, base: &dyn Source, queries: &dyn Source, metric: Metric, truth: &str, points: Vec<Point>) -> Report {
+        let threads = rayon::current_num_threads();
+        let mode = match self.mode {
+            ModeArg::Batch => "all queries in one call",
+            ModeArg::Single => "one query at a time",
+        };
+        let lead = format!(
+            "Recall@{k} against speed: {} queries in {} vectors of {} dimensions ({metric}), {mode}, {threads} thread{}.",
+            count(queries.len()),
+            count(base.len()),
+            base.dim(),
+            if threads == 1 { "" } else { "s" },
+            k = self.k,
+        );
+        let mut all = vec![
+            ("base".to_string(), base.name()),
+            ("queries".into(), queries.name()),
+            ("true neighbours".into(), truth.to_string()),
+            ("runs".into(), format!("{}, of which the median counts, after one that warms up", self.repeat)),
+            ("command line".into(), command_line()),
+        ];
+        all.extend(facts());
+        Report {
+            title: format!("Recall and speed on {}", short_name(&base.name())),
+            lead,
+            k: self.k,
+            points,
+            facts: all,
+            ..Report::default()
+        }
+    }
+}
+
+/// The file without its folder.
+pub fn short_name(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).to_string()
+}
+
+impl Bench {
+    /// What the child does: build, open, sweep.
+    fn measure(&self, spec: &Spec, dir: &Path, cx: &Context) -> Result<()> {
+        let base = self.base.open()?;
+        let metric = self.metric.or(base.metric()).unwrap_or(Metric::L2);
+        let job = child::Job {
+            spec,
+            metric,
+            k: self.k,
+            nprobe: &self.nprobe,
+            mode: self.mode.into(),
+            repeat: self.repeat,
+            build_threads: self.build_threads,
+            on_bad: self.base.on_bad.into(),
+            kmeans: self.kmeans.params(),
+            train: self.train.params(),
+        };
+        job.run(&*base, &*open_queries(&self.queries)?, dir, cx)
+    }
+}
