@@ -4,6 +4,7 @@ use std::path::Path;
 
 use voisin::{Result, Source};
 
+use crate::choose::choose;
 use crate::concat::Concat;
 use crate::detect::detect;
 use crate::paths::{FileSpec, expand};
@@ -67,6 +68,19 @@ pub fn describe(path: &Path) -> Result<(Format, Vec<Dataset>)> {
         format => Err(not_yet(path, format)),
     };
     Ok((format, sets?))
+}
+
+/// Format of a file, and the data set of it that [`open`] would open.
+///
+/// # Errors
+/// As [`open`].
+pub fn chosen(spec: &FileSpec, role: Role) -> Result<(Format, Dataset)> {
+    let (format, mut sets) = describe(&spec.path)?;
+    let at = match choose(&sets, spec.dataset.as_deref(), role, &spec.path) {
+        Err(_) if sets.len() == 1 && role == Role::Queries && spec.dataset.is_none() => 0, // one query, saved as a plain vector
+        at => at?,
+    };
+    Ok((format, sets.swap_remove(at)))
 }
 
 fn not_yet(path: &Path, format: Format) -> voisin::Error {
