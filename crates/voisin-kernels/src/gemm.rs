@@ -29,6 +29,42 @@ impl<'a> View<'a> {
         View { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
+    /// rows x cols values, the rows `stride` apart.
+    ///
+    /// # Panics
+    /// If a row is longer than the stride or the last one ends beyond `data`.
+    pub fn strided(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(cols <= stride && (rows == 0 || data.len() >= (rows - 1) * stride + cols));
+        View { data, rows, cols, row_stride: stride, col_stride: 1 }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub(crate) fn at(&self, i: usize, j: usize) -> f32 {
+        self.data[i * self.row_stride + j * self.col_stride]
+    }
+
+    /// `len` values of row i from column j on, if they are contiguous.
+    pub(crate) fn along_cols(&self, i: usize, j: usize, len: usize) -> Option<&'a [f32]> {
+        (self.col_stride == 1).then(|| &self.data[i * self.row_stride + j..][..len])
+    }
+
+    /// `len` values of column j from row i on, if they are contiguous.
+    pub(crate) fn along_rows(&self, i: usize, j: usize, len: usize) -> Option<&'a [f32]> {
+        (self.row_stride == 1).then(|| &self.data[i + j * self.col_stride..][..len])
+    }
+
+    /// The view without its first `j` columns.
+    pub(crate) fn starting_at(self, j: usize) -> Self {
+        View { data: &self.data[(j * self.col_stride).min(self.data.len())..], cols: self.cols - j, ..self }
+    }
+
     /// The transpose, without copying.
     pub fn t(self) -> Self {
         View { data: self.data, rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride }

@@ -4,6 +4,8 @@
 //! Cauchy–Schwarz, |<q, x> − <q̃, x̃>| <= |q|·e + |q − q̃|·|x̃|, so a scan of codes gives lower and upper bounds of every
 //! exact product. Rows of integers in 0..=255 (SIFT, pixels) are stored as they are, without error.
 
+use crate::quantise::{quantise, slack};
+#[cfg(target_arch = "x86_64")]
 use crate::{Isa, isa};
 use rayon::prelude::*;
 
@@ -11,11 +13,6 @@ use rayon::prelude::*;
 const RIGHT: usize = 32;
 /// Rows a panel of [`Rows8`].
 const LEFT: usize = 12;
-/// Relative slack for the f32 operations on rows of d values: sums over d / 16 steps, and the few that make a key.
-fn slack(d: usize) -> f32 {
-    (16.0 + d as f32 / 8.0) * f32::EPSILON
-}
-
 /// Whether the processor has the instructions; without them [`tiles8`] must not be called.
 pub fn int8_available() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -44,19 +41,19 @@ impl Key {
 
 /// The right side: n rows as bytes in panels of 32, with what bounds need.
 pub struct Codes8 {
-    panels: Vec<[u8; 64]>,
-    n: usize,
-    d: usize,
-    groups: usize,
-    exact: bool,
-    factor: f32,
+    pub(crate) panels: Vec<[u8; 64]>,
+    pub(crate) n: usize,
+    pub(crate) d: usize,
+    pub(crate) groups: usize,
+    pub(crate) exact: bool,
+    pub(crate) factor: f32,
     pub(crate) bias: Vec<f32>,
     pub(crate) scale: Vec<f32>,
     pub(crate) error: Vec<f32>,
     /// Largest |x̃| times the factor.
-    reach: f32,
+    pub(crate) reach: f32,
     /// Largest |bias|.
-    height: f32,
+    pub(crate) height: f32,
 }
 
 /// The left side: m rows as signed bytes in panels of 12.
@@ -74,12 +71,7 @@ pub struct Row8 {
     pub(crate) scale: f32,
     pub(crate) offset: i32,
     pub(crate) norm: f32,
-    error: f32,
-}
-
-/// Whether all values are integers in 0..=255.
-pub fn are_bytes(values: &[f32]) -> bool {
-    values.par_chunks(1 << 16).all(|c| c.iter().fold(true, |ok, &x| ok & (x >= 0.0) & (x <= 255.0) & (x as u8 as f32 == x)))
+    pub(crate) error: f32,
 }
 
 fn row_of(v: &[f32], d: usize, i: usize) -> &[f32] {
@@ -169,70 +161,6 @@ fn encode_right(x: &[f32], key: Key, exact: bool, line: &mut [u8]) -> [f32; 4] {
     let c = quantise(x, |i, q| line[i] = (q + 128) as u8);
     let bias = if key == Key::L2 { c.norm_squared } else { 0.0 };
     [bias, f * c.scale, f * c.error, c.norm_squared.sqrt() * (1.0 + slack(x.len())) + c.error]
-}
-
-struct Quantised {
-    scale: f32,
-    error: f32,
-    norm_squared: f32,
-    sum: i32,
-}
-
-/// Rounds a row to multiples of its largest value / 127; the error is rounded up.
-#[inline(always)]
-fn quantise_body(x: &[f32], codes: &mut [i8]) -> Quantised {
-    let top = crate::facts::top(x);
-    let scale = if top > 1e-30 { top / 127.0 } else { 1.0 };
-    let inverse = 1.0 / scale;
-    for (c, &v) in codes.iter_mut().zip(x) {
-        // adding 1.5 · 2^23 rounds to the nearest integer and leaves it in the low bits; a cast would test for NaN
-        *c = ((v * inverse + 12_582_912.0).to_bits() as i32).wrapping_sub(0x4b40_0000) as i8;
-    }
-    let mut lanes = [[0.0f32; 16]; 2];
-    let mut sums = [0i32; 16];
-    let (xs, xt) = x.as_chunks::<16>();
-    let (cs, ct) = codes.as_chunks::<16>();
-    for (v, c) in xs.iter().zip(cs) {
-        for l in 0..16 {
-            let e = v[l] - scale * c[l] as f32;
-            lanes[0][l] += e * e;
-            lanes[1][l] += v[l] * v[l];
-            sums[l] += c[l] as i32;
-        }
-    }
-    let [mut error, mut norm] = lanes.map(|l| l.iter().sum::<f32>());
-    let mut sum: i32 = sums.iter().sum();
-    for (&v, &c) in xt.iter().zip(ct) {
-        let e = v - scale * c as f32;
-        error += e * e;
-        norm += v * v;
-        sum += c as i32;
-    }
-    // e itself carries the rounding of scale · c (at most |v| 2^-23 each), the sums a few ulps
-    let rounding = norm.sqrt() * 4.0 * f32::EPSILON;
-    Quantised { scale, error: error.sqrt() * (1.0 + slack(x.len())) + rounding, norm_squared: norm, sum }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn quantise_v4(x: &[f32], codes: &mut [i8]) -> Quantised {
-    quantise_body(x, codes)
-}
-
-fn quantise(x: &[f32], mut put: impl FnMut(usize, i16)) -> Quantised {
-    thread_local!(static CODES: std::cell::RefCell<Vec<i8>> = const { std::cell::RefCell::new(Vec::new()) });
-    CODES.with_borrow_mut(|codes| {
-        codes.clear();
-        codes.resize(x.len(), 0);
-        let q = match isa() {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level was detected on this processor.
-            Isa::V4 => unsafe { quantise_v4(x, codes) },
-            _ => quantise_body(x, codes),
-        };
-        codes.iter().enumerate().for_each(|(i, &c)| put(i, c as i16));
-        q
-    })
 }
 
 impl Rows8 {
@@ -342,126 +270,10 @@ unsafe fn vnni(groups: usize, left: *const u8, right: *const u8, c: *mut i32, ld
     }
 }
 
-impl Codes8 {
-    /// Appends (column − cols.start, lower bound of its key) of every column of `cols` whose lower bound is at most `limit`.
-    ///
-    /// `products` is a row of [`tiles8`]. The upper bound is the lower one plus [`Codes8::width`].
-    ///
-    /// # Panics
-    /// If `products` is shorter than `cols` or `cols` ends beyond the codes.
-    pub fn below(&self, products: &[i32], cols: std::ops::Range<usize>, row: Row8, limit: f32, out: &mut Vec<(u32, f32)>) {
-        let (bias, scale, error) = (&self.bias[cols.clone()], &self.scale[cols.clone()], &self.error[cols.clone()]);
-        let products = &products[..cols.len()];
-        let shift = self.common(row);
-        match isa() {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level was detected on this processor.
-            Isa::V4 => unsafe { below_v4(products, bias, scale, error, row, shift, limit, out) },
-            _ => below_body(products, bias, scale, error, row, shift, limit, out),
-        }
-    }
-
-    /// The part of a bound's half-width that is the same for every column.
-    pub(crate) fn common(&self, row: Row8) -> f32 {
-        let largest = self.height + self.factor * row.norm * self.reach;
-        // 1e-30: products of very small values vanish instead of being rounded
-        row.error * self.reach + if largest.is_finite() { largest * slack(self.d) } else { 0.0 } + 1e-30
-    }
-
-    /// Upper minus lower bound of a column's key.
-    pub fn width(&self, column: usize, row: Row8) -> f32 {
-        2.0 * (row.norm * self.error[column] + self.common(row)) * (1.0 + slack(self.d))
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn below_body(
-    products: &[i32],
-    bias: &[f32],
-    scale: &[f32],
-    error: &[f32],
-    row: Row8,
-    shift: f32,
-    limit: f32,
-    out: &mut Vec<(u32, f32)>,
-) {
-    let key = |p: i32, b: f32, s: f32, e: f32| b - row.scale * s * (p - row.offset) as f32 - row.norm * e - shift;
-    let (ps, pt) = products.as_chunks::<16>();
-    let (bs, bt) = bias.as_chunks::<16>();
-    let (ss, st) = scale.as_chunks::<16>();
-    let (es, et) = error.as_chunks::<16>();
-    for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
-        let mut keys = [0.0f32; 16];
-        for l in 0..16 {
-            keys[l] = key(p[l], b[l], s[l], e[l]);
-        }
-        if keys.iter().fold(false, |any, &k| any | (k <= limit)) {
-            out.extend(keys.iter().enumerate().filter(|(_, k)| **k <= limit).map(|(l, &k)| ((c * 16 + l) as u32, k)));
-        }
-    }
-    let done = ps.len() * 16;
-    for (l, (((&p, &b), &s), &e)) in pt.iter().zip(bt).zip(st).zip(et).enumerate() {
-        let k = key(p, b, s, e);
-        if k <= limit {
-            out.push(((done + l) as u32, k));
-        }
-    }
-}
-
-/// As `below_body`, by hand: LLVM folds the comparison lane by lane (benches/README.md, "exact").
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[allow(clippy::too_many_arguments)]
-fn below_v4(
-    products: &[i32],
-    bias: &[f32],
-    scale: &[f32],
-    error: &[f32],
-    row: Row8,
-    shift: f32,
-    limit: f32,
-    out: &mut Vec<(u32, f32)>,
-) {
-    use std::arch::x86_64::*;
-    let (ps, pt) = products.as_chunks::<16>();
-    let (bs, bt) = bias.as_chunks::<16>();
-    let (ss, st) = scale.as_chunks::<16>();
-    let (es, et) = error.as_chunks::<16>();
-    let (row_scale, norm) = (_mm512_set1_ps(-row.scale), _mm512_set1_ps(-row.norm));
-    let (offset, shifts, limits) = (_mm512_set1_epi32(row.offset), _mm512_set1_ps(shift), _mm512_set1_ps(limit));
-    for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
-        // SAFETY: each array holds the sixteen values that are loaded.
-        let (p, b, s, e) = unsafe {
-            (
-                _mm512_loadu_si512(p.as_ptr().cast()),
-                _mm512_loadu_ps(b.as_ptr()),
-                _mm512_loadu_ps(s.as_ptr()),
-                _mm512_loadu_ps(e.as_ptr()),
-            )
-        };
-        let ip = _mm512_cvtepi32_ps(_mm512_sub_epi32(p, offset));
-        let key = _mm512_fmadd_ps(_mm512_mul_ps(row_scale, s), ip, _mm512_fmadd_ps(norm, e, _mm512_sub_ps(b, shifts)));
-        let mut mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limits);
-        if mask != 0 {
-            let mut keys = [0.0f32; 16];
-            // SAFETY: room for sixteen values.
-            unsafe { _mm512_storeu_ps(keys.as_mut_ptr(), key) };
-            while mask != 0 {
-                let l = mask.trailing_zeros();
-                out.push((c as u32 * 16 + l, keys[l as usize]));
-                mask &= mask - 1;
-            }
-        }
-    }
-    let (done, from) = ((ps.len() * 16) as u32, out.len());
-    below_body(pt, bt, st, et, row, shift, limit, out);
-    out[from..].iter_mut().for_each(|o| o.0 += done);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::are_bytes;
     use proptest::prelude::*;
 
     fn check(left: &[f32], right: &[f32], d: usize, key: Key, exact: bool) -> Result<(), TestCaseError> {

@@ -120,7 +120,8 @@ impl Task<'_> {
         results.par_iter_mut().enumerate().filter(|(q, _)| !self.bad_queries[*q]).for_each(|(q, top)| {
             for (i, x) in self.block.iter().enumerate() {
                 let id = self.start + i as u64;
-                if !bad[i] && !(self.exclude_self && id == q as u64) {
+                let itself = self.exclude_self && id == q as u64;
+                if !bad[i] && !itself {
                     top.push(exact_key(self.queries.rows.row(q), x, self.queries.metric), id);
                 }
             }

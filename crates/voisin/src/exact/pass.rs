@@ -77,7 +77,6 @@ impl<'a> Pass<'a> {
     pub(super) fn new(block: Vectors<'a>, bad: &[usize], queries: &Queries<'_>) -> Option<Self> {
         let (n, d, metric) = (block.n(), block.d(), queries.metric);
         let block_clean = without(block, bad);
-        let view = Vectors::new(&block_clean, d);
         if queries.large {
             return None;
         }

@@ -1,0 +1,121 @@
+//! Reading a row of 8-bit products: bounds of keys, and which columns are near enough.
+
+use crate::quantise::slack;
+use crate::{Codes8, Isa, Row8, isa};
+
+impl Codes8 {
+    /// Appends (column − cols.start, lower bound of its key) of every column of `cols` whose lower bound is at most `limit`.
+    ///
+    /// `products` is a row of [`tiles8`]. The upper bound is the lower one plus [`Codes8::width`].
+    ///
+    /// # Panics
+    /// If `products` is shorter than `cols` or `cols` ends beyond the codes.
+    pub fn below(&self, products: &[i32], cols: std::ops::Range<usize>, row: Row8, limit: f32, out: &mut Vec<(u32, f32)>) {
+        let (bias, scale, error) = (&self.bias[cols.clone()], &self.scale[cols.clone()], &self.error[cols.clone()]);
+        let products = &products[..cols.len()];
+        let shift = self.common(row);
+        match isa() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level was detected on this processor.
+            Isa::V4 => unsafe { below_v4(products, bias, scale, error, row, shift, limit, out) },
+            _ => below_body(products, bias, scale, error, row, shift, limit, out),
+        }
+    }
+
+    /// The part of a bound's half-width that is the same for every column.
+    pub(crate) fn common(&self, row: Row8) -> f32 {
+        let largest = self.height + self.factor * row.norm * self.reach;
+        // 1e-30: products of very small values vanish instead of being rounded
+        row.error * self.reach + if largest.is_finite() { largest * slack(self.d) } else { 0.0 } + 1e-30
+    }
+
+    /// Upper minus lower bound of a column's key.
+    pub fn width(&self, column: usize, row: Row8) -> f32 {
+        2.0 * (row.norm * self.error[column] + self.common(row)) * (1.0 + slack(self.d))
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn below_body(
+    products: &[i32],
+    bias: &[f32],
+    scale: &[f32],
+    error: &[f32],
+    row: Row8,
+    shift: f32,
+    limit: f32,
+    out: &mut Vec<(u32, f32)>,
+) {
+    let key = |p: i32, b: f32, s: f32, e: f32| b - row.scale * s * (p - row.offset) as f32 - row.norm * e - shift;
+    let (ps, pt) = products.as_chunks::<16>();
+    let (bs, bt) = bias.as_chunks::<16>();
+    let (ss, st) = scale.as_chunks::<16>();
+    let (es, et) = error.as_chunks::<16>();
+    for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
+        let mut keys = [0.0f32; 16];
+        for l in 0..16 {
+            keys[l] = key(p[l], b[l], s[l], e[l]);
+        }
+        if keys.iter().fold(false, |any, &k| any | (k <= limit)) {
+            out.extend(keys.iter().enumerate().filter(|(_, k)| **k <= limit).map(|(l, &k)| ((c * 16 + l) as u32, k)));
+        }
+    }
+    let done = ps.len() * 16;
+    for (l, (((&p, &b), &s), &e)) in pt.iter().zip(bt).zip(st).zip(et).enumerate() {
+        let k = key(p, b, s, e);
+        if k <= limit {
+            out.push(((done + l) as u32, k));
+        }
+    }
+}
+
+/// As `below_body`, by hand: LLVM folds the comparison lane by lane (benches/README.md, "exact").
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[allow(clippy::too_many_arguments)]
+fn below_v4(
+    products: &[i32],
+    bias: &[f32],
+    scale: &[f32],
+    error: &[f32],
+    row: Row8,
+    shift: f32,
+    limit: f32,
+    out: &mut Vec<(u32, f32)>,
+) {
+    use std::arch::x86_64::*;
+    let (ps, pt) = products.as_chunks::<16>();
+    let (bs, bt) = bias.as_chunks::<16>();
+    let (ss, st) = scale.as_chunks::<16>();
+    let (es, et) = error.as_chunks::<16>();
+    let (row_scale, norm) = (_mm512_set1_ps(-row.scale), _mm512_set1_ps(-row.norm));
+    let (offset, shifts, limits) = (_mm512_set1_epi32(row.offset), _mm512_set1_ps(shift), _mm512_set1_ps(limit));
+    for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
+        // SAFETY: each array holds the sixteen values that are loaded.
+        let (p, b, s, e) = unsafe {
+            (
+                _mm512_loadu_si512(p.as_ptr().cast()),
+                _mm512_loadu_ps(b.as_ptr()),
+                _mm512_loadu_ps(s.as_ptr()),
+                _mm512_loadu_ps(e.as_ptr()),
+            )
+        };
+        let ip = _mm512_cvtepi32_ps(_mm512_sub_epi32(p, offset));
+        let key = _mm512_fmadd_ps(_mm512_mul_ps(row_scale, s), ip, _mm512_fmadd_ps(norm, e, _mm512_sub_ps(b, shifts)));
+        let mut mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limits);
+        if mask != 0 {
+            let mut keys = [0.0f32; 16];
+            // SAFETY: room for sixteen values.
+            unsafe { _mm512_storeu_ps(keys.as_mut_ptr(), key) };
+            while mask != 0 {
+                let l = mask.trailing_zeros();
+                out.push((c as u32 * 16 + l, keys[l as usize]));
+                mask &= mask - 1;
+            }
+        }
+    }
+    let (done, from) = ((ps.len() * 16) as u32, out.len());
+    below_body(pt, bt, st, et, row, shift, limit, out);
+    out[from..].iter_mut().for_each(|o| o.0 += done);
+}
