@@ -19,10 +19,7 @@ const MAX_HEADER: u64 = 100_000_000;
 /// # Errors
 /// [`Error::Format`] for a damaged file or one without a table of numbers.
 pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
-    let tensors = read(Arc::new(InFile::open(path)?))?;
-    let sets: Vec<Dataset> = tensors.iter().map(|t| describe_one(&t.0, &t.1)).collect();
-    let (name, view) = &tensors[choose(&sets, dataset, role, path)?];
-    view.source(name, None)
+    open_file(Arc::new(InFile::open(path)?), dataset, role)
 }
 
 /// The tensors of a file.
@@ -30,7 +27,26 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 /// # Errors
 /// As [`open`].
 pub fn describe(path: &Path) -> Result<Vec<Dataset>> {
-    Ok(read(Arc::new(InFile::open(path)?))?.iter().map(|t| describe_one(&t.0, &t.1)).collect())
+    describe_file(Arc::new(InFile::open(path)?))
+}
+
+/// As [`open`] for a file that is open already.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+    let tensors = read(file.clone())?;
+    let sets: Vec<Dataset> = tensors.iter().map(|t| describe_one(&t.0, &t.1)).collect();
+    let (name, view) = &tensors[choose(&sets, dataset, role, file.path())?];
+    view.source(name, None)
+}
+
+/// As [`describe`] for a file that is open already.
+///
+/// # Errors
+/// As [`open`].
+pub fn describe_file(file: Arc<InFile>) -> Result<Vec<Dataset>> {
+    Ok(read(file)?.iter().map(|t| describe_one(&t.0, &t.1)).collect())
 }
 
 fn describe_one(name: &str, view: &View) -> Dataset {

@@ -8,8 +8,9 @@ use voisin::{Error, Result};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use crate::detect::detect_file;
 use crate::pickle::{self, Doc, Value, View};
-use crate::{AtomicFile, Elem, Format, InFile, detect, npz, safetensors, torch};
+use crate::{AtomicFile, Elem, Format, InFile, npz, safetensors, torch};
 
 /// Keys under which training scripts keep the state dict in a checkpoint.
 const WRAPPERS: [&str; 6] = ["state_dict", "model_state_dict", "model_state", "model", "module", "net"];
@@ -32,18 +33,26 @@ pub struct Tensor {
 /// # Errors
 /// [`Error::Format`] for a damaged file, one that refers to code, or one without weights; [`Error::Io`].
 pub fn read_state(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let named = match detect(path)? {
-        Format::Torch => weights(&torch::load(path)?)?,
-        Format::Pickle => weights(&pickle::load(path)?)?,
-        Format::Npz => npz::views(Arc::new(InFile::open(path)?))?,
-        Format::Safetensors => safetensors::read(Arc::new(InFile::open(path)?))?,
+    read_state_file(Arc::new(InFile::open(path)?))
+}
+
+/// As [`read_state`] for a file that is open already.
+///
+/// # Errors
+/// As [`read_state`].
+pub fn read_state_file(file: Arc<InFile>) -> Result<Vec<(String, Tensor)>> {
+    let named = match detect_file(&file)? {
+        Format::Torch => weights(&torch::parse(file.clone())?)?,
+        Format::Pickle => weights(&pickle::parse(file.clone())?)?,
+        Format::Npz => npz::views(file.clone())?,
+        Format::Safetensors => safetensors::read(file.clone())?,
         other => {
             let what = format!("{} files hold no weights; .pth, .npz and .safetensors do", other.name());
-            return Err(Error::format(path, what));
+            return Err(Error::format(file.path(), what));
         }
     };
     if named.is_empty() {
-        return Err(Error::format(path, "no weights in it"));
+        return Err(Error::format(file.path(), "no weights in it"));
     }
     let parallel = named.iter().all(|(name, _)| name.starts_with("module."));
     let mut out = Vec::with_capacity(named.len());

@@ -22,7 +22,7 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 /// # Errors
 /// [`Error::Format`] for a damaged file, one that refers to code, or one without a table of numbers.
 pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
-    pickle::open_doc(load(path)?, dataset, role)
+    open_file(Arc::new(InFile::open(path)?), dataset, role)
 }
 
 /// The tensors of a file.
@@ -30,14 +30,26 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 /// # Errors
 /// As [`open`].
 pub fn describe(path: &Path) -> Result<Vec<Dataset>> {
-    pickle::describe_doc(&load(path)?)
+    describe_file(Arc::new(InFile::open(path)?))
+}
+
+/// As [`open`] for a file that is open already.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+    pickle::open_doc(parse(file)?, dataset, role)
+}
+
+/// As [`describe`] for a file that is open already.
+///
+/// # Errors
+/// As [`open`].
+pub fn describe_file(file: Arc<InFile>) -> Result<Vec<Dataset>> {
+    pickle::describe_doc(&parse(file)?)
 }
 
 /// Parses a file of either kind.
-pub(crate) fn load(path: &Path) -> Result<Doc> {
-    parse(Arc::new(InFile::open(path)?))
-}
-
 pub(crate) fn parse(file: Arc<InFile>) -> Result<Doc> {
     match &file.head(4)?[..] {
         b"PK\x03\x04" => zipped(file),

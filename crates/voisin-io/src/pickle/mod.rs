@@ -32,7 +32,7 @@ use crate::{Dataset, InFile, Role};
 /// # Errors
 /// [`voisin::Error::Format`] for a damaged file, one that refers to code, or one without a table of numbers.
 pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
-    open_doc(load(path)?, dataset, role)
+    open_file(Arc::new(InFile::open(path)?), dataset, role)
 }
 
 /// What a pickle holds.
@@ -40,15 +40,28 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 /// # Errors
 /// As [`open`].
 pub fn describe(path: &Path) -> Result<Vec<Dataset>> {
-    describe_doc(&load(path)?)
+    describe_file(Arc::new(InFile::open(path)?))
 }
 
-/// Parses a pickle file.
-pub(crate) fn load(path: &Path) -> Result<Doc> {
-    parse(Bytes::new(Arc::new(InFile::open(path)?)))
+/// As [`open`] for a file that is open already.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+    open_doc(parse(file)?, dataset, role)
 }
 
-fn parse(file: Bytes) -> Result<Doc> {
+/// As [`describe`] for a file that is open already.
+///
+/// # Errors
+/// As [`open`].
+pub fn describe_file(file: Arc<InFile>) -> Result<Vec<Dataset>> {
+    describe_doc(&parse(file)?)
+}
+
+/// Parses a pickle.
+pub(crate) fn parse(file: Arc<InFile>) -> Result<Doc> {
+    let file = Bytes::new(file);
     let (heap, root) = run(&mut Cursor::new(file.clone()), false)?;
     Ok(Doc { heap, root, file })
 }
