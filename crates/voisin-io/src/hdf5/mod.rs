@@ -24,6 +24,7 @@ use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_e
 pub(crate) use source::{H5Source, stored_bytes};
 pub(crate) use strings::read as read_strings;
 pub(crate) use tree::{Found, by_name, walk};
+pub use strings::read_strings;
 pub use writer::AttrValue;
 pub(crate) use writer::Writer;
 
@@ -38,7 +39,10 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 }
 
 /// As [`open`] for a file that is open already.
-pub(crate) fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
     let file = H5::open(file)?;
     let found = tree::choose(&file, dataset, role)?;
     Ok(Box::new(H5Source::new(file, found)?))
@@ -49,7 +53,15 @@ pub(crate) fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) ->
 /// # Errors
 /// [`Error::Format`] for a file that is no HDF5 or damaged.
 pub fn describe(path: &Path) -> Result<Vec<Dataset>> {
-    let file = H5::open(Arc::new(InFile::open(path)?))?;
+    describe_file(Arc::new(InFile::open(path)?))
+}
+
+/// As [`describe`] for a file that is open already.
+///
+/// # Errors
+/// As [`describe`].
+pub fn describe_file(file: Arc<InFile>) -> Result<Vec<Dataset>> {
+    let file = H5::open(file)?;
     Ok(tree::walk(&file)?.iter().map(|found| found.describe(&file)).collect())
 }
 

@@ -1,11 +1,14 @@
 //! String ids: fixed- and variable-length, beside the vectors.
 
+use std::sync::Arc;
+
 use hdf5_reader::{Datatype, StringPadding, StringSize, VarLenKind};
 use voisin::{Result, StringIds};
 
 use super::source::stored_bytes;
 use super::tree::{Found, walk};
 use super::{H5, parse};
+use crate::InFile;
 
 /// Names that data sets of ids have, the likeliest first.
 const NAMES: [&str; 7] = ["index", "ids", "id", "names", "filenames", "image_ids", "paths"];
@@ -20,6 +23,16 @@ pub(crate) fn beside(file: &H5, vectors: &Found) -> Result<Option<StringIds>> {
         all.iter().find(|f| f.name == format!("{group}{name}") && f.is_string() && count(f) == Some(n))
     });
     ids.map(|found| read(file, found)).transpose()
+}
+
+/// All strings of the data set of this name, such as texts that belong to the vectors.
+///
+/// # Errors
+/// [`voisin::Error::Format`] for a damaged file, or one without such a data set of strings.
+pub fn read_strings(file: Arc<InFile>, dataset: &str) -> Result<StringIds> {
+    let file = H5::open(file)?;
+    let found = walk(&file)?.into_iter().find(|f| f.name == dataset.trim_matches('/'));
+    read(&file, &found.ok_or_else(|| file.error(dataset, "there is none of this name"))?)
 }
 
 /// All strings of a data set.

@@ -65,6 +65,9 @@ pub fn read_neighbors(spec: &str, k: Option<usize>) -> Result<Truth> {
 }
 
 /// As [`read_neighbors`] for a file that is open already.
+///
+/// # Errors
+/// As [`read_neighbors`].
 pub fn read_file(file: Arc<InFile>, dataset: Option<&str>, k: Option<usize>) -> Result<Truth> {
     let path = file.path().to_owned();
     let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
