@@ -10,6 +10,7 @@ use voisin::{Metric, Spec};
 use crate::common::{BaseArgs, Context, check_folder, choose_metric, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
+use crate::model::read_mlp;
 use crate::outcome::{Outcome, Seconds, bytes, count, round, time};
 
 const EXAMPLES: &str = "Examples:
@@ -148,7 +149,7 @@ impl Build {
             memory_limit: self.memory_limit,
             kmeans: self.kmeans.params(),
             train: self.train.params(),
-            model: None,
+            model: self.train.model.as_deref().map(read_mlp).transpose()?,
             train_size: self.train_size,
             ..BuildParams::default()
         };

@@ -1,13 +1,20 @@
 //! The `voisin` binary: one file a subcommand; what is longer than a screen belongs in the engine.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod change;
 mod common;
+mod convert;
+mod eval;
 mod exact;
 mod fail;
+mod info;
 mod kmeans;
+mod model;
 mod outcome;
+mod point;
+mod report;
 mod saving;
 mod screen;
 mod search;
@@ -44,6 +51,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    Info(info::Info),
+    Convert(convert::Convert),
     Exact(exact::Exact),
     #[command(name = "kmeans")]
     KMeans(kmeans::KMeans),
@@ -53,11 +62,16 @@ enum Command {
     Remove(change::Remove),
     Compact(change::Compact),
     Verify(change::Verify),
+    Model(model::Model),
+    Eval(eval::Eval),
+    Bench(Box<bench::Bench>),
 }
 
 impl Command {
     fn run(&self, cx: &Context) -> Result<Outcome> {
         match self {
+            Command::Info(args) => args.run(cx),
+            Command::Convert(args) => args.run(cx),
             Command::Exact(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),
             Command::Build(args) => args.run(cx),
@@ -66,6 +80,9 @@ impl Command {
             Command::Remove(args) => args.run(cx),
             Command::Compact(args) => args.run(cx),
             Command::Verify(args) => args.run(cx),
+            Command::Model(args) => args.run(cx),
+            Command::Eval(args) => args.run(cx),
+            Command::Bench(args) => args.run(cx),
         }
     }
 }

@@ -8,8 +8,10 @@ use serde_json::json;
 use voisin::eval::quantile;
 use voisin::index::{Index, SearchParams};
 use voisin::{Error, Matrix, Metric, Neighbors, StringIds, Watch, screen};
+use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::common::{Bad, Context, open_queries, parse_metric};
+use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
 use crate::saving::{Found, Run, SaveArgs};
@@ -66,6 +68,9 @@ pub struct Search {
     /// Queries with NaN or infinity, and zero vectors under cosine: refuse the input, or skip and count them
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_bad: Bad,
+    /// The true neighbours: says the recall of the result
+    #[arg(long, value_name = "FILE")]
+    truth: Option<String>,
     #[command(flatten)]
     save: SaveArgs,
 }
@@ -101,6 +106,7 @@ impl Search {
             let message = format!("metric = {metric}: {} was built for {}", self.dir.display(), index.metric());
             return Err(Fail::usage(message, "leave --metric out, or build an index for this metric"));
         }
+        let truth = self.truth.as_deref().map(|f| read_neighbors(f, Some(self.k))).transpose()?;
         let opened = cx.elapsed();
         let asked = if self.id.is_empty() { self.from_files(&index)? } else { self.stored(&index)? };
         let read = cx.elapsed() - opened;
@@ -145,6 +151,9 @@ impl Search {
         let (base_ids, query_ids) = (base_ids.as_ref(), asked.names.as_ref());
         self.save.save(&Found { neighbors: &neighbors, metric: index.metric(), base_ids, query_ids, run }, &mut o)?;
         let write = self.save.out.as_ref().map(|_| cx.elapsed() - begun);
+        if let Some(truth) = &truth {
+            judge(&as_table(&neighbors, &index, base_ids, query_ids), truth, Some(index.metric()), &[])?.report(&mut o);
+        }
         let total = cx.elapsed();
         o.set("seconds", Seconds { read: Some(read), search: Some(seconds), write, total, ..Seconds::default() });
         Ok(o)
@@ -277,4 +286,20 @@ fn base_names(index: &Index, found: &Neighbors) -> Result<Option<StringIds>> {
         names.push(index.string_id(id)?.unwrap_or_default());
     }
     Ok(Some(names))
+}
+
+/// The result as the comparison with a truth takes it.
+fn as_table(found: &Neighbors, index: &Index, base: Option<&StringIds>, queries: Option<&StringIds>) -> Truth {
+    let strings = |base: &StringIds| (0..found.len()).flat_map(|i| found.ids(i)).map(|&id| base.get(id as usize)).collect();
+    Truth {
+        name: "the result".into(),
+        neighbors: found.clone(),
+        strings: base.map(strings),
+        only_strings: false,
+        query_ids: queries.cloned(),
+        distances: Some(DistanceKind::Reported),
+        metric: Some(index.metric()),
+        notes: Vec::new(),
+        gaps: false,
+    }
 }

@@ -1,0 +1,79 @@
+//! `voisin info`: what files hold, or what an index is.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::Value;
+use voisin::index::Index;
+use voisin_io::inspect;
+
+use crate::common::Context;
+use crate::fail::Result;
+use crate::outcome::{Outcome, Seconds, bytes, count};
+
+const EXAMPLES: &str = "Examples:
+  voisin info base.h5
+  voisin info 'shards/img_emb_*.npy'          (together one dataset)
+  voisin info 'distractors_{idx}.hdf5'        (numbered from 0)
+  voisin info index                           (a folder made by `voisin build`)";
+
+/// Shows format, data sets, shape, type, norms, ids of files; or what an index is
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Info {
+    /// Files, patterns, folders or templates with {idx}, together one dataset; or the folder of an index
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+}
+
+impl Info {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or unknown; Ctrl-C.
+    pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        let mut o = Outcome::new("info");
+        match &self.files[..] {
+            [one] if Path::new(one).join("manifest.json").is_file() => index(Path::new(one), &mut o)?,
+            files => {
+                let info = inspect(files, &cx.screen)?;
+                merge(&mut o, serde_json::to_value(&info));
+                o.line(info.to_string().trim_end());
+            }
+        }
+        o.set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
+        Ok(o)
+    }
+}
+
+fn index(dir: &Path, o: &mut Outcome) -> Result<()> {
+    let i = Index::open(dir)?.info();
+    merge(o, serde_json::to_value(&i));
+    o.line(format!("{}  index, format {}", dir.display(), i.format));
+    let why = i.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    o.line(format!("spec     {}{why}", i.spec));
+    o.line(format!("vectors  {} x {}, {}", count(i.n), i.d, i.metric));
+    if i.deleted > 0 {
+        o.line(format!("removed  {}; `voisin compact {}` frees their space", count(i.deleted), dir.display()));
+    }
+    o.line(format!("ids      {}", i.ids));
+    if let Some(hidden) = &i.hidden {
+        let widths: Vec<String> = [i.d].iter().chain(hidden).chain([&i.nlist]).map(usize::to_string).collect();
+        o.line(format!("model    MLP {}", widths.join("-")));
+    }
+    let [least, median, most] = i.list_sizes;
+    let lists = count(i.nlist as u64);
+    o.line(format!("lists    {lists}, of {least} to {most} vectors, median {median}; {} empty", i.empty_lists));
+    let per_vector = format!("{:.0} bytes a vector", i.bytes_per_vector);
+    o.line(format!("on disk  {}, {per_vector}, {} segments, {} changes", bytes(i.bytes), i.segments, i.generation));
+    Ok(())
+}
+
+/// Takes over all keys that have a value.
+fn merge(o: &mut Outcome, value: serde_json::Result<Value>) {
+    if let Ok(Value::Object(all)) = value {
+        for (key, value) in all.into_iter().filter(|(_, v)| !v.is_null()) {
+            o.set(&key, value);
+        }
+    }
+}
