@@ -1,6 +1,6 @@
 //! The process that builds and searches one index, and how the parent starts it and reads what it leaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::common::Context;
 use crate::fail::{Fail, Result};
 use crate::outcome::peak_rss;
 use crate::point::{Latency, Point};
+use crate::screen::Screen;
 
 /// What one child measures.
 pub struct Job<'a> {
@@ -36,6 +37,27 @@ pub struct Answers {
     pub points: Vec<Point>,
 }
 
+/// Progress without the remarks of each iteration.
+pub struct Muted<'a>(pub &'a Screen);
+
+impl Watch for Muted<'_> {
+    fn begin(&self, stage: &str, total: u64, unit: &str) {
+        self.0.begin(stage, total, unit);
+    }
+
+    fn advance(&self, n: u64) {
+        self.0.advance(n);
+    }
+
+    fn end(&self) {
+        self.0.end();
+    }
+
+    fn stopped(&self) -> bool {
+        self.0.stopped()
+    }
+}
+
 const ANSWERS: &str = "answers.json";
 
 impl Job<'_> {
@@ -55,7 +77,7 @@ impl Job<'_> {
             ..BuildParams::default()
         };
         let at = dir.join("index");
-        let built = pool(self.build_threads)?.install(|| build(base, &at, &params, &cx.screen))?;
+        let built = pool(self.build_threads)?.install(|| build(base, &at, &params, &Muted(&cx.screen)))?;
         let index = Index::open(&at)?;
         let rows = read_all(queries, self.metric)?;
         let mut points = Vec::new();
@@ -109,12 +131,21 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
     made.map_err(|e| Fail::usage(format!("no {threads} threads: {e}"), "ask for fewer with --build-threads"))
 }
 
+/// This program; on Linux also when its file was replaced since it was started.
+fn program() -> Result<PathBuf> {
+    let own = Path::new("/proc/self/exe");
+    if own.exists() {
+        return Ok(own.to_owned());
+    }
+    Ok(std::env::current_exe().map_err(|e| Error::io("voisin", e))?)
+}
+
 /// Runs this program again with the same words, as the child for spec `i`; ends it when the user stops.
 ///
 /// # Errors
 /// What the child left as its error.
 pub fn spawn(i: usize, dir: &Path, cx: &Context) -> Result<()> {
-    let program = std::env::current_exe().map_err(|e| Error::io("voisin", e))?;
+    let program = program()?;
     let mut command = Command::new(&program);
     command.args(std::env::args_os().skip(1)).arg("--child").arg(i.to_string()).arg("--child-dir").arg(dir);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(|e| Error::io(&program, e))?;
