@@ -24,7 +24,7 @@ use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_e
 pub(crate) use source::{H5Source, stored_bytes};
 pub(crate) use strings::read as read_strings;
 pub(crate) use tree::{Found, by_name, walk};
-pub use strings::read_strings;
+pub use strings::texts;
 pub use writer::AttrValue;
 pub(crate) use writer::Writer;
 

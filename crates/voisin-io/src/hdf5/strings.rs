@@ -29,7 +29,7 @@ pub(crate) fn beside(file: &H5, vectors: &Found) -> Result<Option<StringIds>> {
 ///
 /// # Errors
 /// [`voisin::Error::Format`] for a damaged file, or one without such a data set of strings.
-pub fn read_strings(file: Arc<InFile>, dataset: &str) -> Result<StringIds> {
+pub fn texts(file: Arc<InFile>, dataset: &str) -> Result<StringIds> {
     let file = H5::open(file)?;
     let found = walk(&file)?.into_iter().find(|f| f.name == dataset.trim_matches('/'));
     read(&file, &found.ok_or_else(|| file.error(dataset, "there is none of this name"))?)
