@@ -79,7 +79,10 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 }
 
 /// As [`open`] for a file that is open already.
-pub(crate) fn open_file(file: Arc<InFile>, wanted: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, wanted: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
     let l = layout(&file)?;
     choose(&[dataset(&l)], wanted.filter(|d| !d.is_empty()), role, file.path())?;
     Ok(Box::new(RawSource::new(file, l, "")?))

@@ -222,7 +222,10 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 }
 
 /// As [`open`] for a file that is open already.
-pub(crate) fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
     let h = Header::read(&file, 0)?;
     if dataset.is_some_and(|d| !d.is_empty()) {
         choose(&[h.dataset("")], dataset, role, file.path())?;

@@ -54,7 +54,10 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 }
 
 /// As [`open`] for a file that is open already.
-pub(crate) fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
     let mut archive = Archive::open(file.clone())?;
     let arrays = arrays(&mut archive)?;
     let sets = listed(&arrays);

@@ -118,7 +118,10 @@ pub fn open(path: &Path, dataset: Option<&str>, role: Role) -> Result<Box<dyn So
 }
 
 /// As [`open`] for a file that is open already.
-pub(crate) fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
     let source = VecsSource::new(file)?;
     choose(&[source.dataset()], dataset.filter(|d| !d.is_empty()), role, source.file.path())?;
     Ok(Box::new(source))
