@@ -1,4 +1,5 @@
 //! The pickle machine and what is made of its values.
+//! seeds: tests/data/pickle/*.pkl
 #![no_main]
 
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! PyTorch files from before 1.6: pickles, then storages.
+//! seeds: tests/data/torch/*_legacy.pt
 #![no_main]
 
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! PyTorch files: a zip archive as it comes, and an archive around a pickle and one storage.
+//! seeds: tests/data/torch/*[a-z0-9].pt
 #![no_main]
 
 use std::io::{Cursor, Write};
