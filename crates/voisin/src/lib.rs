@@ -16,7 +16,7 @@ mod spec;
 pub mod watch;
 
 pub use error::{Error, Result};
-pub use index::Index;
+pub use index::{Index, SearchParams, SearchResult};
 pub use matrix::{Matrix, Vectors};
 pub use metric::Metric;
 pub use neighbors::{Neighbors, TopK};

@@ -36,6 +36,16 @@ impl Metric {
         }
     }
 
+    /// The key by which everything is ranked in the end, in f64: squared L2, minus the dot product, 1 − cosine.
+    pub(crate) fn exact_key(self, q: &[f32], x: &[f32]) -> f64 {
+        use voisin_kernels::{dot_f64, l2_squared_f64};
+        match self {
+            Metric::L2 => l2_squared_f64(q, x),
+            Metric::Ip => -dot_f64(q, x),
+            Metric::Cosine => 1.0 - dot_f64(q, x) / (dot_f64(q, q).sqrt() * dot_f64(x, x).sqrt()),
+        }
+    }
+
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {

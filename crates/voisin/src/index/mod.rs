@@ -1,123 +1,159 @@
 //! An index: a folder of immutable, checksummed files that is built, searched, changed and verified.
+//!
+//! ```text
+//! manifest.json           what the index is and which files belong to it; replaced last, as a whole
+//! model.vsn               the partition: nothing, centroids, or the layers of a model
+//! segments/G-I.vsn        vectors and ids, list by list; segment I of the change with number G
+//! segments/G-I.del.H      which of its rows are deleted, as of change H
+//! lock                    held by whoever changes the index
+//! journal.json            what is finished of a change under way; `*.tmp` are files not finished
+//! ```
+//! A file never changes once it has its name. A change writes new files, replaces the manifest, and removes what the new
+//! manifest does not name: killed at any moment, the manifest in place names files that are all there.
 
+mod blocks;
+mod build;
+mod deleted;
+mod disk;
+mod ingest;
+mod manifest;
+mod model;
+mod mutate;
+mod opened;
 mod params;
+mod scan;
+mod search;
+mod segment;
+mod segment_writer;
+mod verify;
 
+#[cfg(test)]
+mod crash_tests;
+
+pub use build::build;
+pub use mutate::{add, compact, remove};
 pub use params::{
     AddParams, AddReport, BuildParams, BuildReport, CompactReport, IdList, Ids, IndexInfo, Problem, RemoveReport, SearchParams,
     SearchResult, Seconds, VerifyReport,
 };
+pub use verify::verify;
 
 use crate::partition::Partition;
-use crate::{Error, Metric, Result, Source, Spec, Vectors, Watch};
+use crate::{Metric, Result, Spec};
+use manifest::IdKind;
+use opened::Opened;
 use std::path::Path;
 
 /// An index opened for searching; the files are mapped, not read.
+///
+/// It stays as it was when it was opened, whatever others do to the folder meanwhile.
 #[derive(Debug)]
-pub struct Index {
-    spec: Spec,
-}
+pub struct Index(Opened);
 
-#[allow(unused_variables, missing_docs)]
 impl Index {
     /// Opens the index in a folder; milliseconds, whatever its size.
     ///
     /// # Errors
-    /// A file that is missing, damaged, or of a newer format.
+    /// A file that is missing, damaged, or of a newer format. Lists are checked at their first visit.
     pub fn open(dir: impl AsRef<Path>) -> Result<Index> {
-        Err(Error::param("index", "", "not written yet"))
+        Opened::open(dir.as_ref()).map(Index)
     }
 
-    /// The nearest neighbours of each query.
-    ///
-    /// # Errors
-    /// k or nprobe of 0, another dimension, queries that cannot be ranked, `mass` without a learned index, damaged lists.
-    pub fn search(&self, queries: Vectors<'_>, params: &SearchParams) -> Result<SearchResult> {
-        todo!()
+    fn opened(&self) -> &Opened {
+        &self.0
     }
+
+    /// What it was built as.
     pub fn spec(&self) -> &Spec {
-        &self.spec
+        &self.0.spec
     }
+
+    /// How its vectors are compared.
     pub fn metric(&self) -> Metric {
-        todo!()
+        self.0.manifest.metric
     }
+
     /// Number of vectors.
     pub fn len(&self) -> u64 {
-        todo!()
+        self.0.manifest.n
     }
+
+    /// Whether every vector was removed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Dimensions.
     pub fn dim(&self) -> usize {
-        todo!()
+        self.0.manifest.d
     }
+
+    /// What says in which list a vector is stored and which lists a query visits.
     pub fn partition(&self) -> &Partition {
-        todo!()
+        &self.0.partition
     }
-    /// Vectors a list.
+
+    /// Vectors of each list.
     pub fn list_sizes(&self) -> Vec<u64> {
-        todo!()
+        self.0.list_sizes()
     }
+
+    /// What it is, in numbers. Cost: a look at every list.
     pub fn info(&self) -> IndexInfo {
-        todo!()
+        let m = &self.0.manifest;
+        let mut sizes = self.list_sizes();
+        sizes.sort_unstable();
+        let list_sizes = [sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]];
+        let bytes = m.bytes();
+        IndexInfo {
+            format: m.format,
+            spec: m.spec.clone(),
+            reason: m.reason.clone(),
+            metric: m.metric,
+            n: m.n,
+            d: m.d,
+            deleted: m.deleted(),
+            ids: m.ids.name().to_owned(),
+            generation: m.generation,
+            segments: m.segments.len(),
+            bytes,
+            bytes_per_vector: if m.n == 0 { 0.0 } else { bytes as f64 / m.n as f64 },
+            nlist: sizes.len(),
+            list_sizes,
+            empty_lists: sizes.iter().filter(|s| **s == 0).count(),
+            hidden: if let Partition::Learned(m) = &self.0.partition { Some(m.hidden()) } else { None },
+        }
     }
+
+    /// Whether vectors have string ids; a number in a result then stands for a string.
     pub fn has_string_ids(&self) -> bool {
-        todo!()
+        self.0.ids() == IdKind::Strings
     }
-    /// The number that stands for a string id.
+
+    /// The number that stands for a string id; `None` if it is not in the index.
+    ///
+    /// # Errors
+    /// A damaged look-up table.
     pub fn find(&self, id: &str) -> Result<Option<u64>> {
-        todo!()
+        let Some((part, row)) = self.0.find_string(id)? else { return Ok(None) };
+        Ok(Some(self.0.parts[part].segment.row(row)?.0))
     }
-    /// The string that a number of a result stands for.
+
+    /// The string that a number stands for; `None` if it is not in the index or ids are numbers.
+    ///
+    /// # Errors
+    /// A damaged look-up table.
     pub fn string_id(&self, id: u64) -> Result<Option<&str>> {
-        todo!()
+        let Some((part, row)) = self.0.find(id)? else { return Ok(None) };
+        self.0.parts[part].segment.string(row)
     }
-    /// A stored vector (at unit length under cosine).
+
+    /// A stored vector, as it was added; `None` if the id is not in the index.
+    ///
+    /// # Errors
+    /// A damaged look-up table or list.
     pub fn vector_of(&self, id: u64) -> Result<Option<&[f32]>> {
-        todo!()
+        let Some((part, row)) = self.0.find(id)? else { return Ok(None) };
+        Ok(Some(self.0.parts[part].segment.row(row)?.1))
     }
-}
-
-/// Builds an index of `base` in `dir`.
-///
-/// # Errors
-/// What reading and writing give; bad rows; parameters out of range.
-pub fn build(base: &dyn Source, dir: &Path, params: &BuildParams, watch: &dyn Watch) -> Result<BuildReport> {
-    let _ = (base, dir, params, watch);
-    Err(Error::param("build", "", "not written yet"))
-}
-
-/// Adds vectors.
-///
-/// # Errors
-/// An id that exists (without `replace`) or stands twice in the source; what reading and writing give.
-pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watch) -> Result<AddReport> {
-    let _ = (dir, source, params, watch);
-    Err(Error::param("add", "", "not written yet"))
-}
-
-/// Removes vectors by id; an unknown id is an error unless `missing_ok`.
-///
-/// # Errors
-/// Unknown ids, ids of another kind, what writing gives; nothing is removed then.
-pub fn remove(dir: &Path, ids: &IdList, missing_ok: bool) -> Result<RemoveReport> {
-    let _ = (dir, ids, missing_ok);
-    Err(Error::param("remove", "", "not written yet"))
-}
-
-/// Writes all segments anew as one, without deleted vectors.
-///
-/// # Errors
-/// Damaged files, what writing gives; the index is as before then.
-pub fn compact(dir: &Path, watch: &dyn Watch) -> Result<CompactReport> {
-    let _ = (dir, watch);
-    Err(Error::param("compact", "", "not written yet"))
-}
-
-/// Reads every byte of an index and lists what is wrong.
-///
-/// # Errors
-/// If the folder cannot be read at all or holds no index.
-pub fn verify(dir: &Path, watch: &dyn Watch) -> Result<VerifyReport> {
-    let _ = (dir, watch);
-    Err(Error::param("verify", "", "not written yet"))
 }

@@ -1,0 +1,202 @@
+//! The only writes that an index makes: whole files under a temporary name, synced, then renamed.
+//!
+//! Every step that a crash could separate from the next one passes [`step`], so that tests can stop after each.
+
+use crate::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+const BUFFER: usize = 1 << 20;
+/// Ending of files that are not finished.
+pub(super) const TEMPORARY: &str = ".tmp";
+
+/// A file in the making; it appears under its name when [`Out::finish`] succeeds, and leaves nothing otherwise.
+#[derive(Debug)]
+pub(super) struct Out {
+    file: File,
+    path: PathBuf,
+    temporary: PathBuf,
+    buffer: Vec<u8>,
+    finished: bool,
+}
+
+impl Out {
+    pub(super) fn create(path: &Path) -> Result<Out> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(TEMPORARY);
+        let temporary = path.with_file_name(name);
+        step(&temporary)?;
+        let file = File::create(&temporary).map_err(|e| Error::io(&temporary, e))?;
+        Ok(Out { file, path: path.to_owned(), temporary, buffer: Vec::with_capacity(BUFFER), finished: false })
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.buffer.len() + bytes.len() <= BUFFER {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
+        if bytes.len() < BUFFER {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let done = self.write(&buffer);
+        self.buffer = buffer;
+        self.buffer.clear();
+        done
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if let Err(e) = step(&self.path) {
+            let _ = self.file.write_all(&bytes[..bytes.len() / 2]);
+            return Err(e);
+        }
+        self.file.write_all(bytes).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Writes over the beginning of the file.
+    pub(super) fn patch_start(&mut self, bytes: &[u8]) -> Result<()> {
+        self.flush()?;
+        self.file.seek(SeekFrom::Start(0)).map_err(|e| Error::io(&self.path, e))?;
+        self.write(bytes)
+    }
+
+    /// Syncs the content and gives the file its name.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        step(&self.path)?;
+        self.file.sync_all().map_err(|e| Error::io(&self.path, e))?;
+        step(&self.path)?;
+        std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, e))?;
+        self.finished = true;
+        sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        if !self.finished && !crashed() {
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Replaces or creates a small file.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut out = Out::create(path)?;
+    out.put(bytes)?;
+    out.finish()
+}
+
+/// Makes renames and removals in a folder last.
+pub(super) fn sync_folder(dir: &Path) -> Result<()> {
+    step(dir)?;
+    #[cfg(unix)]
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, e))?;
+    Ok(())
+}
+
+/// Removes a file that is no longer needed; one that is gone already is fine.
+pub(super) fn remove_file(path: &Path) -> Result<()> {
+    step(path)?;
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn create_folder(path: &Path) -> Result<()> {
+    step(path)?;
+    std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))
+}
+
+/// Keeps other writers out until dropped; the system releases it when the process ends in any way.
+#[derive(Debug)]
+pub(super) struct Lock(#[allow(dead_code, reason = "held, not read")] File);
+
+/// Name of the lock file.
+pub(super) const LOCK: &str = "lock";
+
+pub(super) fn lock(dir: &Path) -> Result<Lock> {
+    let path = dir.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| Error::io(&path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => {
+            let what = "another process is changing this index; run again when it has ended";
+            Err(Error::io(dir, std::io::Error::new(std::io::ErrorKind::WouldBlock, what)))
+        }
+        // a file system without locks: go on, as there is nothing better
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(Lock(file)),
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+    }
+}
+
+#[cfg(not(test))]
+fn step(_: &Path) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(not(test))]
+pub(super) fn crashed() -> bool {
+    false
+}
+
+#[cfg(test)]
+use failing::step;
+#[cfg(test)]
+pub(super) use failing::{Failure, crashed, fail_after};
+
+#[cfg(test)]
+mod failing {
+    use crate::{Error, Result};
+    use std::cell::Cell;
+    use std::path::Path;
+
+    /// What happens at a step of this thread.
+    #[derive(Clone, Copy, PartialEq)]
+    pub(in crate::index) enum Failure {
+        /// The process dies: nothing is cleaned up, no later step is taken.
+        Crash,
+        /// The disk is full from then on; clean-up works.
+        Full,
+    }
+
+    thread_local! {
+        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+        static KIND: Cell<Failure> = const { Cell::new(Failure::Crash) };
+    }
+
+    /// Lets `steps` steps pass, then fails; `None` never fails.
+    pub(in crate::index) fn fail_after(steps: Option<u64>, kind: Failure) {
+        LEFT.set(steps);
+        KIND.set(kind);
+    }
+
+    pub(super) fn step(path: &Path) -> Result<()> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0) => {
+                let what = if KIND.get() == Failure::Crash { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull };
+                Err(Error::io(path, what.into()))
+            }
+            Some(n) => {
+                LEFT.set(Some(n - 1));
+                Ok(())
+            }
+        }
+    }
+
+    pub(in crate::index) fn crashed() -> bool {
+        LEFT.get() == Some(0) && KIND.get() == Failure::Crash
+    }
+}

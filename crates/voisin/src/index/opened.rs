@@ -1,0 +1,128 @@
+//! An index as it is on disk at one moment: manifest, model, segments and what is deleted in them.
+
+use super::deleted::Deleted;
+use super::manifest::{IdKind, Manifest, SEGMENTS};
+use super::segment::{Segment, Shape};
+use super::{disk, model};
+use crate::partition::Partition;
+use crate::{Error, Result, Spec};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// A segment with its deletions.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) segment: Segment,
+    pub(super) deleted: Deleted,
+}
+
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) dir: PathBuf,
+    pub(super) manifest: Manifest,
+    pub(super) spec: Spec,
+    pub(super) partition: Partition,
+    pub(super) parts: Vec<Part>,
+}
+
+/// A vector's place: part and row.
+pub(super) type Place = (usize, usize);
+
+impl Opened {
+    pub(super) fn open(dir: &Path) -> Result<Opened> {
+        let mut manifest = Manifest::load(dir)?;
+        loop {
+            let missing = match Opened::with(dir, manifest.clone()) {
+                Err(e @ Error::Io { .. }) => e,
+                done => return done,
+            };
+            // a writer may have replaced the manifest and removed the files that the old one named
+            let now = Manifest::load(dir)?;
+            if now.generation == manifest.generation {
+                return Err(missing);
+            }
+            manifest = now;
+        }
+    }
+
+    fn with(dir: &Path, manifest: Manifest) -> Result<Opened> {
+        let spec = manifest.parsed_spec()?;
+        let partition = model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d)?;
+        let (shape, folder) = (shape(&manifest, &spec), dir.join(SEGMENTS));
+        let mut parts = Vec::with_capacity(manifest.segments.len());
+        for entry in &manifest.segments {
+            let segment = Segment::open(&folder, entry, shape)?;
+            let deleted = entry.deleted.as_ref().map(|d| Deleted::load(&folder, d, entry.rows)).transpose()?;
+            parts.push(Part { segment, deleted: deleted.unwrap_or_default() });
+        }
+        Ok(Opened { dir: dir.to_owned(), manifest, spec, partition, parts })
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        shape(&self.manifest, &self.spec)
+    }
+
+    /// Where a number lives; the newest segment wins.
+    pub(super) fn find(&self, id: u64) -> Result<Option<Place>> {
+        self.search_parts(|s| s.find(id))
+    }
+
+    /// Where a string lives.
+    pub(super) fn find_string(&self, id: &str) -> Result<Option<Place>> {
+        self.search_parts(|s| s.find_string(id))
+    }
+
+    fn search_parts(&self, find: impl Fn(&Segment) -> Result<Option<usize>>) -> Result<Option<Place>> {
+        for (p, part) in self.parts.iter().enumerate().rev() {
+            if let Some(row) = find(&part.segment)?
+                && !part.deleted.contains(row)
+            {
+                return Ok(Some((p, row)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn ids(&self) -> IdKind {
+        self.manifest.ids
+    }
+
+    /// Vectors a list, without the deleted ones.
+    pub(super) fn list_sizes(&self) -> Vec<u64> {
+        let size = |list| {
+            let rows = self.parts.iter().map(|p| (p, p.segment.rows_of(list)));
+            rows.map(|(p, r)| r.len() as u64 - p.deleted.within(r)).sum()
+        };
+        (0..self.spec.nlist()).map(size).collect()
+    }
+}
+
+pub(super) fn shape(manifest: &Manifest, spec: &Spec) -> Shape {
+    Shape { d: manifest.d, nlist: spec.nlist(), metric: manifest.metric, ids: manifest.ids }
+}
+
+/// Files in an index folder that are ours by their name but that `keep` does not name.
+pub(super) fn leftovers(dir: &Path, keep: &[String]) -> Vec<PathBuf> {
+    let keep: HashSet<&str> = keep.iter().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for (folder, prefix) in [(dir.to_owned(), ""), (dir.join(SEGMENTS), "segments/")] {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = if prefix.is_empty() {
+                name.ends_with(disk::TEMPORARY) || (name.starts_with("model") && name.ends_with(".vsn"))
+            } else {
+                name.ends_with(disk::TEMPORARY) || name.ends_with(".vsn") || name.contains(".del.")
+            };
+            if ours && !keep.contains(format!("{prefix}{name}").as_str()) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// Removes what killed runs left behind. Only under the lock.
+pub(super) fn clean(dir: &Path, keep: &[String]) -> Result<()> {
+    leftovers(dir, keep).iter().try_for_each(|path| disk::remove_file(path))
+}

@@ -1,0 +1,277 @@
+//! Comparing queries with the runs of the lists they visit.
+//!
+//! f32 products give every key with a bounded error; whatever could be among the k is compared in f64. What is found is
+//! therefore a function of the lists visited alone: not of the kernel, the batch, the threads or the segments.
+
+use super::deleted::Deleted;
+use super::opened::Opened;
+use super::segment::{RUN, Rows};
+use crate::{Metric, Result, TopK, Vectors};
+use rayon::prelude::*;
+use std::sync::Mutex;
+use voisin_kernels::{Packed, View, below, dot_f64, dots, tiles};
+
+/// From this many queries of one list on, packing the list is earned back.
+const PACK: usize = 32;
+/// Queries that share a packed run.
+const GROUP: usize = 960;
+/// Queries whose products are held at once: a multiple of every tile's height.
+const UNIT: usize = 96;
+/// Multiply-adds below which sharing work among threads costs more than it gains.
+const SMALL: u64 = 1 << 20;
+/// Larger norms overflow in f32 products.
+const LARGEST: f64 = 1e15;
+static ZEROS: [f32; RUN] = [0.0; RUN];
+
+/// The queries of a batch and what is known of them.
+pub(super) struct Queries<'a> {
+    pub(super) rows: Vectors<'a>,
+    /// As the partition and the products want them: of unit length under cosine.
+    pub(super) directed: Vectors<'a>,
+    /// An id for each that is left out.
+    pub(super) exclude: &'a (dyn Fn(usize) -> Option<u64> + Sync),
+}
+
+/// A run and the queries that visit its list.
+struct Task<'a> {
+    part: usize,
+    run: usize,
+    queries: &'a [u32],
+}
+
+/// The search of a batch.
+pub(super) struct Scan<'a> {
+    index: &'a Opened,
+    queries: &'a Queries<'a>,
+    norms: Vec<f64>,
+    found: Vec<Mutex<Found>>,
+}
+
+#[derive(Default)]
+struct Scratch {
+    gathered: Vec<f32>,
+    products: Vec<f32>,
+    hits: Vec<(u32, f32)>,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(index: &'a Opened, queries: &'a Queries<'a>, k: usize) -> Self {
+        let norms: Vec<f64> = queries.directed.iter().map(|q| dot_f64(q, q).sqrt()).collect();
+        let found = norms.iter().map(|_| Mutex::new(Found::new(k))).collect();
+        Scan { index, queries, norms, found }
+    }
+
+    /// Compares; `groups` are the queries of each list. Returns how many pairs of query and vector were met.
+    pub(super) fn run(&self, groups: &[(u32, Vec<u32>)]) -> Result<u64> {
+        let mut tasks = Vec::new();
+        let mut pairs = 0;
+        for (list, queries) in groups {
+            for (part, p) in self.index.parts.iter().enumerate() {
+                for run in p.segment.runs_of(*list as usize) {
+                    let rows = p.segment.runs()[run].range();
+                    pairs += (rows.len() as u64 - p.deleted.within(rows)) * queries.len() as u64;
+                    tasks.extend(queries.chunks(GROUP).map(|queries| Task { part, run, queries }));
+                }
+            }
+        }
+        if pairs.saturating_mul(self.queries.rows.d() as u64) < SMALL {
+            let mut scratch = Scratch::default();
+            tasks.iter().try_for_each(|t| self.task(t, &mut scratch))?;
+        } else {
+            tasks.par_iter().try_for_each_init(Scratch::default, |scratch, t| self.task(t, scratch))?;
+        }
+        Ok(pairs)
+    }
+
+    /// The neighbours of each query, best first.
+    pub(super) fn finish(self) -> Result<Vec<Vec<(f64, u64)>>> {
+        let Scan { index, queries, norms, found } = self;
+        let settle = |(q, found): (usize, Mutex<Found>)| {
+            let query = Query { index, row: queries.rows.row(q), offset: offset(index.manifest.metric, norms[q]) };
+            let mut found = found.into_inner().unwrap_or_else(|e| e.into_inner());
+            found.shrink(&query);
+            found.settle(&query);
+            found.best.into_sorted()
+        };
+        if norms.len() < 8 {
+            return Ok(found.into_iter().enumerate().map(settle).collect());
+        }
+        Ok(found.into_par_iter().enumerate().map(settle).collect())
+    }
+
+    fn task(&self, task: &Task<'_>, s: &mut Scratch) -> Result<()> {
+        let part = &self.index.parts[task.part];
+        let rows = part.segment.visit(task.run)?;
+        let to = Target { part: task.part, rows, deleted: &part.deleted };
+        if rows.run.extreme != 0 {
+            task.queries.iter().for_each(|&q| self.in_f64(&to, q as usize));
+        } else if task.queries.len() < PACK {
+            for &q in task.queries {
+                s.products.resize(s.products.len().max(rows.ids.len()), 0.0);
+                let products = &mut s.products[..rows.ids.len()];
+                dots(self.queries.directed.row(q as usize), rows.vectors, products);
+                self.read(&to, q as usize, products, &mut s.hits);
+            }
+        } else {
+            self.packed(&to, task.queries, s);
+        }
+        Ok(())
+    }
+
+    fn packed(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
+        let (n, d) = (to.rows.ids.len(), self.queries.rows.d());
+        let right = Packed::right(View::new(to.rows.vectors, n, d));
+        let ldc = n.next_multiple_of(right.width());
+        s.products.resize(s.products.len().max(UNIT * ldc), 0.0);
+        for unit in queries.chunks(UNIT) {
+            s.gathered.clear();
+            unit.iter().for_each(|&q| s.gathered.extend_from_slice(self.queries.directed.row(q as usize)));
+            let left = Packed::left(View::new(&s.gathered, unit.len(), d));
+            tiles(&left, 0..unit.len(), &right, 0..n, &mut s.products, ldc);
+            for (i, &q) in unit.iter().enumerate() {
+                self.read(to, q as usize, &mut s.products[i * ldc..i * ldc + n], &mut s.hits);
+            }
+        }
+    }
+
+    /// Takes over the columns whose products may be good enough.
+    fn read(&self, to: &Target<'_>, q: usize, products: &mut [f32], hits: &mut Vec<(u32, f32)>) {
+        let metric = self.index.manifest.metric;
+        let norm = self.norms[q];
+        // false for NaN
+        let fits = norm <= LARGEST;
+        if !fits {
+            return self.in_f64(to, q);
+        }
+        let margin = margin(metric, self.queries.rows.d(), norm as f32, to.rows.run.reach);
+        let (bias, scale) = match metric {
+            Metric::L2 => (to.rows.facts, -2.0),
+            Metric::Ip => (&ZEROS[..products.len()], -1.0),
+            Metric::Cosine => {
+                products.iter_mut().zip(to.rows.facts).for_each(|(p, f)| *p *= f);
+                (&ZEROS[..products.len()], -1.0)
+            }
+        };
+        let mut found = self.lock(q);
+        hits.clear();
+        below(products, bias, scale, found.limit + margin, hits);
+        found.width = found.width.max(2.0 * margin);
+        let (start, exclude) = (to.rows.run.start as usize, (self.queries.exclude)(q));
+        for &(column, key) in &*hits {
+            let row = start + column as usize;
+            if !to.deleted.contains(row) && exclude != Some(to.rows.ids[column as usize]) {
+                found.pending.push(Candidate { lower: key - margin, part: to.part as u32, row: row as u32 });
+            }
+        }
+        if found.pending.len() > 2 * found.k + 16 {
+            found.shrink(&self.query(q));
+        }
+    }
+
+    /// Compares every row in f64, where f32 could not bound the error.
+    fn in_f64(&self, to: &Target<'_>, q: usize) {
+        let (query, exclude) = (self.query(q), (self.queries.exclude)(q));
+        let d = self.queries.rows.d();
+        let mut found = self.lock(q);
+        for (i, (&id, x)) in to.rows.ids.iter().zip(to.rows.vectors.chunks_exact(d)).enumerate() {
+            if !to.deleted.contains(to.rows.run.start as usize + i) && exclude != Some(id) {
+                found.best.push(self.index.manifest.metric.exact_key(query.row, x), id);
+            }
+        }
+    }
+
+    fn query(&self, q: usize) -> Query<'_> {
+        Query { index: self.index, row: self.queries.rows.row(q), offset: offset(self.index.manifest.metric, self.norms[q]) }
+    }
+
+    fn lock(&self, q: usize) -> std::sync::MutexGuard<'_, Found> {
+        self.found[q].lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// A run that is being compared.
+struct Target<'a> {
+    part: usize,
+    rows: Rows<'a>,
+    deleted: &'a Deleted,
+}
+
+struct Query<'a> {
+    index: &'a Opened,
+    row: &'a [f32],
+    /// Exact key minus the key of the products.
+    offset: f64,
+}
+
+fn offset(metric: Metric, norm: f64) -> f64 {
+    match metric {
+        Metric::L2 => norm * norm,
+        Metric::Ip => 0.0,
+        Metric::Cosine => 1.0,
+    }
+}
+
+/// Bound of the error of a key in f32, twice over: γ of d terms for the product (Higham, "Accuracy and Stability of
+/// Numerical Algorithms", §3.1), the rounding of norms, of unit lengths and of limits.
+fn margin(metric: Metric, d: usize, norm: f32, reach: f32) -> f32 {
+    let (d, eps) = (d as f32, f32::EPSILON);
+    let key = match metric {
+        Metric::L2 => (d + 24.0) * norm * reach + 24.0 * reach * reach,
+        Metric::Ip => (d + 24.0) * norm * reach,
+        Metric::Cosine => 1.1 * d + 64.0,
+    };
+    // the f64 keys that decide in the end are rounded too
+    key * eps + norm * norm * d * 4.0 * f64::EPSILON as f32 + 1e-30
+}
+
+/// A row that may be among the k.
+#[derive(Clone, Copy)]
+struct Candidate {
+    lower: f32,
+    part: u32,
+    row: u32,
+}
+
+/// What a query has found so far.
+struct Found {
+    k: usize,
+    /// No key of the products above it, less its margin, can be among the k.
+    limit: f32,
+    /// Largest distance between the bounds of a pending candidate.
+    width: f32,
+    pending: Vec<Candidate>,
+    best: TopK<f64>,
+}
+
+impl Found {
+    fn new(k: usize) -> Found {
+        Found { k, limit: f32::INFINITY, width: 0.0, pending: Vec::new(), best: TopK::new(k) }
+    }
+
+    /// Lowers the limit and drops what is above it. Memory stays within a few times k.
+    fn shrink(&mut self, query: &Query<'_>) {
+        if self.pending.len() > self.k {
+            let (_, kth, _) = self.pending.select_nth_unstable_by(self.k - 1, |a, b| a.lower.total_cmp(&b.lower));
+            self.limit = self.limit.min((kth.lower + self.width).next_up());
+        }
+        let limit = self.limit;
+        self.pending.retain(|c| c.lower <= limit);
+        if self.pending.len() > 4 * self.k + 256 {
+            self.settle(query);
+        }
+    }
+
+    /// Ranks what is pending by its f64 keys.
+    fn settle(&mut self, query: &Query<'_>) {
+        let metric = query.index.manifest.metric;
+        for c in self.pending.drain(..).filter(|c| c.lower <= self.limit) {
+            let segment = &query.index.parts[c.part as usize].segment;
+            let row = c.row as usize;
+            self.best.push(metric.exact_key(query.row, segment.vector(row)), segment.id(row));
+        }
+        if let Some(worst) = self.best.worst() {
+            let limit = (worst - query.offset) + 4.0 * f32::EPSILON as f64 * (worst.abs() + query.offset.abs());
+            self.limit = self.limit.min((limit as f32).next_up() + f32::MIN_POSITIVE);
+        }
+    }
+}

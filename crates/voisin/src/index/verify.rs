@@ -1,0 +1,123 @@
+//! Reading every byte of an index.
+
+use super::deleted::Deleted;
+use super::ingest::JOURNAL;
+use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
+use super::model;
+use super::opened::{self, leftovers};
+use super::params::{Problem, VerifyReport};
+use super::segment::Segment;
+use crate::{Error, Result, Watch, screen};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Reads everything that belongs to an index and lists what is wrong: checksums, tables that contradict each other, ids
+/// that stand twice, vectors that cannot be ranked, files that nobody names.
+///
+/// # Errors
+/// If the folder holds no index or its manifest is damaged or of a newer format; [`Error::Stopped`].
+pub fn verify(dir: &Path, watch: &dyn Watch) -> Result<VerifyReport> {
+    let manifest = Manifest::load(dir)?;
+    let mut v = Verifying { report: VerifyReport::default(), seen: HashSet::new() };
+    let spec = manifest.parsed_spec()?;
+    watch.begin("verify", manifest.bytes(), "bytes");
+    let model_path = dir.join(&manifest.model.file);
+    match model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d).and_then(|_| model::check(dir, &manifest.model)) {
+        Ok(wrong) => v.all(&model_path, wrong),
+        Err(e) => v.problem(&model_path, e),
+    }
+    v.read(manifest.model.bytes, watch);
+    for entry in &manifest.segments {
+        watch.check()?;
+        let path = dir.join(SEGMENTS).join(&entry.at.file);
+        if let Err(e) = v.segment(dir, &manifest, entry, opened::shape(&manifest, &spec)) {
+            v.problem(&path, e);
+        }
+        v.read(entry.at.bytes, watch);
+    }
+    let journal = dir.join(JOURNAL).exists();
+    for path in leftovers(dir, &manifest.files()).into_iter().filter(|_| !journal) {
+        v.report.problems.push(Problem { path, what: "not part of the index; the next change removes it".into() });
+    }
+    watch.end();
+    Ok(v.report)
+}
+
+struct Verifying {
+    report: VerifyReport,
+    /// Ids of living vectors.
+    seen: HashSet<u64>,
+}
+
+impl Verifying {
+    fn problem(&mut self, path: &Path, e: Error) {
+        let what = match e {
+            Error::Corrupt { what, .. } => what,
+            Error::Io { source, .. } => source.to_string(),
+            e => e.to_string(),
+        };
+        self.report.problems.push(Problem { path: path.to_owned(), what });
+    }
+
+    fn all(&mut self, path: &Path, wrong: Vec<Error>) {
+        wrong.into_iter().for_each(|e| self.problem(path, e));
+    }
+
+    fn read(&mut self, bytes: u64, watch: &dyn Watch) {
+        self.report.files += 1;
+        self.report.bytes += bytes;
+        watch.advance(bytes);
+    }
+
+    fn segment(&mut self, dir: &Path, manifest: &Manifest, entry: &SegmentEntry, shape: super::segment::Shape) -> Result<()> {
+        let folder = dir.join(SEGMENTS);
+        let path = folder.join(&entry.at.file);
+        let mut deleted = Deleted::default();
+        if let Some(d) = &entry.deleted {
+            let path = folder.join(&d.at.file);
+            match Deleted::check(&folder, d, entry.rows).and_then(|wrong| Ok((wrong, Deleted::load(&folder, d, entry.rows)?))) {
+                Ok((wrong, loaded)) => {
+                    self.all(&path, wrong);
+                    deleted = loaded;
+                }
+                Err(e) => self.problem(&path, e),
+            }
+            self.report.files += 1;
+        }
+        let segment = Segment::open(&folder, entry, shape)?;
+        self.all(&path, segment.blocks.check_all());
+        let mut bad = 0u64;
+        for r in 0..segment.runs().len() {
+            match segment.visit(r) {
+                Ok(rows) => bad += screen(crate::Vectors::new(rows.vectors, shape.d), manifest.metric).len() as u64,
+                Err(e) => self.problem(&path, e),
+            }
+        }
+        if bad > 0 {
+            self.problem(&path, Error::corrupt(&path, format!("{bad} vectors cannot be ranked (NaN, infinite or zero)")));
+        }
+        self.lookups(&segment, &deleted, &path, manifest.ids)?;
+        self.report.vectors += entry.rows;
+        Ok(())
+    }
+
+    /// Every row must be found again by its number and its string, and stand in the index once.
+    fn lookups(&mut self, segment: &Segment, deleted: &Deleted, path: &Path, kind: IdKind) -> Result<()> {
+        let ids = segment.ids()?;
+        let (mut lost, mut twice) = (0u64, 0u64);
+        for (row, &id) in ids.iter().enumerate() {
+            lost += (segment.find(id)? != Some(row)) as u64;
+            if kind == IdKind::Strings {
+                let string = segment.string(row)?.unwrap_or_default();
+                lost += (segment.find_string(string)? != Some(row)) as u64;
+            }
+            twice += (!deleted.contains(row) && !self.seen.insert(id)) as u64;
+        }
+        for (count, what) in [(lost, "vectors are not found by their id"), (twice, "ids stand in the index twice")] {
+            if count > 0 {
+                self.problem(path, Error::corrupt(path, format!("{count} {what}")));
+            }
+        }
+        Ok(())
+    }
+}
