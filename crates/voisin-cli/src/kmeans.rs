@@ -93,7 +93,7 @@ impl KMeans {
         let read = (cx.elapsed() - begun - found.seconds).max(0.0);
         let begun = cx.elapsed();
         let centroids = MemSource::new("centroids", found.centroids);
-        voisin_io::npy::write(&self.out, &centroids, &WriteOptions::default(), &cx.screen)?;
+        voisin_io::write_vectors(&self.out, &centroids, &WriteOptions::default(), &cx.screen)?;
         let write = cx.elapsed() - begun;
 
         let total = cx.elapsed();

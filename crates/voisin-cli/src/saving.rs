@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 use voisin::{Metric, Neighbors, StringIds};
 use voisin_io::results::{AttrValue, ResultFile, ResultLayout, check_result_path, write_results};
 
@@ -18,10 +19,14 @@ pub enum Layout {
     Sisap,
 }
 
+/// Rows of `results` in JSON without `-o`.
+const FIRST: usize = 100;
+
 /// Options of commands that find neighbours.
 #[derive(Args, Clone, Debug)]
 pub struct SaveArgs {
-    /// File for the result: .h5, .json, .npz, .ivecs, .ibin, .csv, .tsv or .trec; without it the first queries are shown
+    /// File for the result: .h5, .json, .npz, .ivecs, .ibin, .csv, .tsv or .trec; without it the first
+    /// queries are shown (100 with --json, as `results`)
     #[arg(short, long, value_name = "OUT")]
     pub out: Option<PathBuf>,
     /// Names in an .h5 result: ann-benchmarks (neighbors, distances) or SISAP (knns from 1, dists)
@@ -88,6 +93,7 @@ impl SaveArgs {
             None => {
                 let name = |ids: Option<&StringIds>, i: usize| ids.map_or_else(|| i.to_string(), |ids| ids.get(i).to_string());
                 let (query, id) = (|q| name(found.query_ids, q), |id: u64| name(found.base_ids, id as usize));
+                o.set("results", first_rows(found));
                 o.line(crate::show::table(found.neighbors, query, id).trim_end());
                 Ok(())
             }
@@ -120,4 +126,15 @@ impl SaveArgs {
         o.line(format!("written to {}", out.display()));
         Ok(())
     }
+}
+
+/// The first rows for the JSON object: ids as strings where there are names.
+fn first_rows(found: &Found<'_>) -> Vec<Value> {
+    let row = |i: usize| {
+        let id = |id: &u64| found.base_ids.map_or_else(|| json!(id), |names| json!(names.get(*id as usize)));
+        let query = found.query_ids.map_or_else(|| json!(i), |names| json!(names.get(i)));
+        let ids: Vec<Value> = found.neighbors.ids(i).iter().map(id).collect();
+        json!({"query": query, "ids": ids, "distances": found.neighbors.distances(i)})
+    };
+    (0..found.neighbors.len().min(FIRST)).map(row).collect()
 }

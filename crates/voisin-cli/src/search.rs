@@ -149,7 +149,9 @@ impl Search {
             build_seconds: f64::NAN,
         };
         let (base_ids, query_ids) = (base_ids.as_ref(), asked.names.as_ref());
-        self.save.save(&Found { neighbors: &neighbors, metric: index.metric(), base_ids, query_ids, run }, &mut o)?;
+        if self.save.out.is_some() || truth.is_none() {
+            self.save.save(&Found { neighbors: &neighbors, metric: index.metric(), base_ids, query_ids, run }, &mut o)?;
+        }
         let write = self.save.out.as_ref().map(|_| cx.elapsed() - begun);
         if let Some(truth) = &truth {
             judge(&as_table(&neighbors, &index, base_ids, query_ids), truth, Some(index.metric()), &[])?.report(&mut o);

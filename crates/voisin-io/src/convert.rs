@@ -48,18 +48,26 @@ pub fn convert(inputs: &[String], out: &Path, options: &WriteOptions, watch: &dy
     }
     let exact = Exact(&*source);
     let source: &dyn Source = if whole { &exact } else { &*source };
-    match format {
-        Format::Hdf5 => hdf5::write(out, source, options, watch)?,
-        Format::Npy => npy::write(out, source, options, watch)?,
-        Format::Vecs => vecs::write(out, source, options, watch)?,
-        Format::Bins => bins::write(out, source, options, watch)?,
-        Format::Text => text::write(out, source, options, watch)?,
-        _ => return Err(unwritable(out)),
-    }
+    write_vectors(out, source, options, watch)?;
     let keeps_ids = matches!(format, Format::Hdf5 | Format::Parquet | Format::Text);
     let ids_left_out = if keeps_ids { 0 } else { source.ids()?.map_or(0, |ids| ids.len() as u64) };
     let bytes = std::fs::metadata(out).map_err(|e| Error::io(out, e))?.len();
     Ok(Converted { n: source.len(), d: source.dim(), format, bytes, ids_left_out })
+}
+
+/// Writes a source to `out` in the format of its ending, as [`convert`] does.
+///
+/// # Errors
+/// As [`convert`].
+pub fn write_vectors(out: &Path, source: &dyn Source, options: &WriteOptions, watch: &dyn Watch) -> Result<()> {
+    match writable(out)? {
+        Format::Hdf5 => hdf5::write(out, source, options, watch),
+        Format::Npy => npy::write(out, source, options, watch),
+        Format::Vecs => vecs::write(out, source, options, watch),
+        Format::Bins => bins::write(out, source, options, watch),
+        Format::Text => text::write(out, source, options, watch),
+        _ => Err(unwritable(out)),
+    }
 }
 
 fn writable(out: &Path) -> Result<Format> {

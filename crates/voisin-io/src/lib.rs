@@ -28,7 +28,7 @@ mod write;
 pub mod zipfile;
 
 pub use choose::{choose, kind_of, show};
-pub use convert::{Converted, WRITABLE, convert};
+pub use convert::{Converted, WRITABLE, convert, write_vectors};
 pub use detect::detect;
 pub use elem::Elem;
 pub use file::{AtomicFile, Cursor, InFile, fingerprint};
