@@ -101,9 +101,8 @@ fn legacy(file: &Bytes, nested: bool) -> Result<Doc> {
         // somebody's plain pickle under torch's ending
         return Ok(Doc { heap, root, file: file.clone() });
     }
-    let protocol = pickle::run(&mut cursor, true)?.1;
-    if protocol != Value::Int(1001) {
-        return Err(Error::format(file.path(), format!("torch protocol {protocol:?}, expected 1001")));
+    if pickle::run(&mut cursor, true)?.1 != Value::Int(1001) {
+        return Err(Error::format(file.path(), "an older file of torch of another protocol than 1001"));
     }
     let (heap, root) = pickle::run(&mut cursor, true)?;
     let system = Doc { heap, root, file: file.clone() };

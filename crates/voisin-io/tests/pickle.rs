@@ -76,6 +76,8 @@ fn data_sets_are_found_by_role_and_listed() {
     );
     assert_eq!(pickle::describe(&folder().join("fortran_p5.pkl")).unwrap()[0].layout, "Fortran order");
     assert_eq!(pickle::describe(&folder().join("axes.pkl")).unwrap()[0].shape, [4, 2, 3]);
+    let e = pickle::open(&folder().join("axes.pkl"), None, Role::Base).map(|_| ()).unwrap_err().to_string();
+    assert!(e.contains("no n x d table of numbers"), "{e}");
 }
 
 #[test]
@@ -157,7 +159,7 @@ fn every_truncation_and_flip_is_survived() {
             exercise(&bytes[..n], dir.path());
         }
         for i in 0..bytes.len() {
-            for flip in [0x01, 0x80, 0xff, 0x20] {
+            for flip in [0x01, 0xff] {
                 let mut b = bytes.clone();
                 b[i] ^= flip;
                 exercise(&b, dir.path());

@@ -85,6 +85,18 @@ fn weights_with_and_without_wrapping() {
 }
 
 #[test]
+fn a_lone_vector_is_one_query() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.pkl");
+    voisin_io::pickle::write(&path, &voisin_io::pickle::Py::F32(vec![3], &[1.0, 2.0, 3.0])).unwrap();
+    let source = voisin_io::pickle::open(&path, None, Role::Queries).unwrap();
+    let mut out = [0.0; 3];
+    source.read(0, &mut out).unwrap();
+    assert_eq!((source.len(), out), (1, [1.0, 2.0, 3.0]));
+    assert!(voisin_io::pickle::open(&path, None, Role::Base).is_err());
+}
+
+#[test]
 fn a_module_is_code_and_refused() {
     let e = torch::describe(&folder().join("module.pt")).unwrap_err().to_string();
     assert!(e.contains("refers to torch.nn.modules.container.Sequential, which voisin does not run"), "{e}");
@@ -220,7 +232,7 @@ fn every_truncation_and_flip_is_survived() {
             exercise(&path, &bytes[..n]);
         }
         for i in 0..bytes.len() {
-            for flip in [0x01, 0x80, 0xff] {
+            for flip in [0x01, 0xff] {
                 let mut b = bytes.clone();
                 b[i] ^= flip;
                 exercise(&path, &b);

@@ -58,7 +58,7 @@ impl Machine<'_> {
             }
             (Global::LoadFromBytes, [Value::Bytes(b)]) => self.nested_storage(*b),
             (Global::RebuildParameter, [tensor @ Value::Array(_), ..]) => Ok(*tensor),
-            _ => Err(self.fail(format!("a {callee:?} with arguments that are not understood"))),
+            _ => Err(self.fail(format!("arguments of {callee:?} that are not understood"))),
         }
     }
 

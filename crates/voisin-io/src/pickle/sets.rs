@@ -13,6 +13,8 @@ use crate::{Dataset, DatasetKind, Role, choose, kind_of, spec_name};
 const MAX_DEPTH: usize = 6;
 /// Data sets of one file; a state dict of a large model has a few thousand.
 const MAX_SETS: usize = 1 << 16;
+/// Entries of a dict that are listed one by one although none of them can be used.
+const MAX_OTHER: usize = 16;
 /// Names of a list of strings that certainly names the rows beside it.
 const ID_NAMES: [&str; 10] = ["ids", "id", "index", "names", "name", "keys", "labels", "paths", "files", "filenames"];
 
@@ -64,12 +66,18 @@ pub(crate) fn describe(doc: &Doc) -> Result<Vec<Dataset>> {
 /// The data set that is meant, as a stream of rows.
 pub(crate) fn open(doc: Doc, dataset: Option<&str>, role: Role) -> Result<Box<dyn Source>> {
     let mut all = sets(&doc)?;
+    // one query is often saved as a plain vector
+    if let (Role::Queries, None, [Set { info, what: What::View(view) }]) = (role, dataset, &all[..])
+        && let Some(row) = view.as_row()
+    {
+        return row.source(&info.name, None);
+    }
     let infos: Vec<Dataset> = all.iter().map(|s| s.info.clone()).collect();
     let i = choose(&infos, dataset, role, doc.file.path())?;
     let ids = ids_beside(&doc, &all, i)?;
     let Set { info, what } = all.swap_remove(i);
     match what {
-        What::View(view) => view.source(&info.name, ids),
+        What::View(view) if view.shape().len() == 2 => view.source(&info.name, ids),
         What::Rows(rows, names) => {
             let ids = match names {
                 Some(names) => Some(strings(&doc, &names)?),
@@ -79,7 +87,7 @@ pub(crate) fn open(doc: Doc, dataset: Option<&str>, role: Role) -> Result<Box<dy
             let fingerprint = doc.file.file().fingerprint(&info.name);
             Ok(Box::new(RowSource { doc: Arc::new(doc), rows, d, name, ids, fingerprint }))
         }
-        What::Strings(_) | What::Other => Err(doc.error(format!("`{}` is no n x d table of numbers", info.name))),
+        _ => Err(doc.error(format!("`{}` is no n x d table of numbers", info.name))),
     }
 }
 
@@ -168,12 +176,7 @@ impl Walk<'_> {
         let Value::Array(i) = v else { return Ok(()) };
         if let Some(view) = self.doc.view(v)? {
             let (shape, dtype, layout) = (view.shape().to_vec(), view.elem().name(), view.layout());
-            let what = if shape.len() == 2 { What::View(view) } else { What::Other };
-            // as choose() has it: a table of one number a row is still a table
-            self.push(name, shape.clone(), dtype, layout, what);
-            if let (Some(last), true) = (self.sets.last_mut(), shape.len() != 2) {
-                last.info.kind = kind_of(&last.info.name, &shape, dtype);
-            }
+            self.push(name, shape, dtype, layout, What::View(view));
             return Ok(());
         }
         let a = &self.doc.heap.arrays[i as usize];
@@ -202,7 +205,6 @@ impl Walk<'_> {
                     (_, Data::Pending | Data::Objects(_), _) => Row::No,
                     // networks give the features of one image as a table of one row
                     (Kind::Num(_), _, &[d] | &[1, d]) => Row::Vector(d),
-                    (Kind::Num(_), _, &[]) => Row::No,
                     _ => Row::No,
                 }
             }
@@ -305,10 +307,17 @@ impl Walk<'_> {
             self.push(name, vec![n as u64], "object", String::new(), What::Other);
             return Ok(());
         }
+        let before = self.sets.len();
         for (key, v) in parts {
             let key = key.chars().take(200).collect::<String>();
             let name = if name.is_empty() { key } else { format!("{name}/{key}") };
             self.value(v, name, depth + 1)?;
+        }
+        // a dict of scores has an entry a query: say that it is one
+        let nothing = self.sets[before..].iter().all(|s| matches!(s.what, What::Other));
+        if nothing && self.sets.len() - before > MAX_OTHER {
+            self.sets.truncate(before);
+            self.push(name, vec![n as u64], "object", String::new(), What::Other);
         }
         Ok(())
     }

@@ -141,6 +141,12 @@ impl View {
         Ok(())
     }
 
+    /// A 1-D view of numbers as a table of one row.
+    pub(crate) fn as_row(&self) -> Option<View> {
+        let (&[d], &[step]) = (&self.shape[..], &self.stride[..]) else { return None };
+        Some(View { shape: vec![1, d], stride: vec![d, step], ..self.clone() })
+    }
+
     /// The rows of a 2-D view, read when they are asked for.
     ///
     /// # Errors
