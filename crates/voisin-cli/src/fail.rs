@@ -1,7 +1,5 @@
 //! How the binary fails: one line that names what is at fault, one that says what to do, and an exit code.
 
-use std::path::Path;
-
 use voisin::Error;
 
 /// Exit code of a wrong call.
@@ -36,6 +34,18 @@ impl Fail {
     /// Bad data.
     pub fn data(message: impl Into<String>, hint: impl Into<String>) -> Fail {
         Fail { message: message.into(), caret: None, hint: Some(hint.into()), code: DATA }
+    }
+
+    /// Says what this command does after it was stopped, and names it where the hint speaks of commands.
+    pub fn name_command(&mut self, name: &str) {
+        if self.code == STOPPED {
+            self.hint = Some(match name {
+                "exact" => "the same command with -o FILE goes on where it was".into(),
+                "build" => "run the same command again to go on where it was".into(),
+                _ => "nothing was changed; run the same command again".into(),
+            });
+        }
+        self.hint = self.hint.take().map(|h| h.replace("voisin COMMAND", &format!("voisin {name}")));
     }
 
     /// What standard error shows.
@@ -79,17 +89,16 @@ impl From<Error> for Fail {
 fn hint(e: &Error) -> String {
     match e {
         Error::Io { path, source } => match source.kind() {
-            std::io::ErrorKind::IsADirectory => format!("name the files in it: {}", Path::new(path).join("*").display()),
+            std::io::ErrorKind::IsADirectory => format!("name the files in it: {}", path.join("*").display()),
             _ => "check the path, the permissions and the free space".into(),
         },
-        Error::Format { path, .. } => match path.file_name() {
-            Some(name) => format!("`voisin info {}` shows what the file holds", name.to_string_lossy()),
-            None => "`voisin info FILE` shows what a file holds".into(),
-        },
+        Error::Format { path, .. } if path.is_dir() => "name another folder, or the files that are meant".into(),
+        Error::Format { path, .. } if path.is_file() => format!("`voisin info {}` shows what the file holds", path.display()),
+        Error::Format { .. } => "`voisin info FILE` shows what a file holds".into(),
         Error::Empty { .. } => "at least one vector is needed; `voisin info FILE` shows what a file holds".into(),
         Error::Param { name, .. } => format!("change {name}; `voisin COMMAND --help` lists every option with its range"),
         Error::Spec { .. } => "specs are words such as `Flat`, `IVF320,Flat`, `LMI320,Flat` or `LMI320(512-384),Flat`".into(),
-        Error::Id { .. } => "`voisin info DIR` says which ids an index has".into(),
+        Error::Id { .. } => "`voisin info DIR` says whether the ids of an index are strings or numbers".into(),
         Error::Memory { need, .. } => format!("pass --memory-limit {}M or more", need.div_ceil(1 << 20)),
         _ => "`voisin COMMAND --help` shows how the command is used".into(),
     }

@@ -6,6 +6,7 @@ mod build;
 mod change;
 mod common;
 mod convert;
+mod demo;
 mod eval;
 mod exact;
 mod fail;
@@ -23,7 +24,7 @@ mod show;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use common::{Common, Context};
 use fail::Result;
@@ -65,6 +66,7 @@ enum Command {
     Model(model::Model),
     Eval(eval::Eval),
     Bench(Box<bench::Bench>),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -83,13 +85,16 @@ impl Command {
             Command::Model(args) => args.run(cx),
             Command::Eval(args) => args.run(cx),
             Command::Bench(args) => args.run(cx),
+            Command::Demo(args) => args.run(cx),
         }
     }
 }
 
 fn main() -> ExitCode {
     last_resort();
-    let cli = match Cli::try_parse() {
+    let parsed = Cli::command().try_get_matches();
+    let name = parsed.as_ref().ok().and_then(|m| m.subcommand_name()).unwrap_or("COMMAND").to_string();
+    let cli = match parsed.and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print(); // help goes to stdout, an error to stderr; `| head` may close either
@@ -100,7 +105,8 @@ fn main() -> ExitCode {
     let done = Context::new(cli.common).and_then(|cx| cli.command.run(&cx));
     ExitCode::from(match done {
         Ok(outcome) => outcome.print(json, quiet),
-        Err(fail) => {
+        Err(mut fail) => {
+            fail.name_command(&name);
             let _ = std::io::stderr().write_all(fail.text().as_bytes());
             fail.code
         }

@@ -159,9 +159,10 @@ pub fn round(x: f64, digits: i32) -> f64 {
     (x * p).round() / p
 }
 
-/// `1.23 s`, `45 ms`, `3 min 20 s`.
+/// `1.23 s`, `45.0 ms`, `120 µs`, `3 min 20 s`.
 pub fn time(seconds: f64) -> String {
     match seconds {
+        s if s < 9.95e-4 => format!("{:.0} µs", s * 1e6),
         s if s < 0.0995 => format!("{:.1} ms", s * 1e3),
         s if s < 9.95 => format!("{s:.2} s"),
         s if s < 120.0 => format!("{s:.1} s"),
