@@ -5,7 +5,7 @@ use std::path::Path;
 use voisin::{Error, Metric, Result, Source, StringIds, Watch};
 
 use crate::open::chosen;
-use crate::{Format, Role, WriteOptions, bins, expand, hdf5, npy, open_all, text, vecs};
+use crate::{Format, Role, WriteOptions, bins, expand, hdf5, npy, open_all, parquet, text, vecs};
 
 /// Endings that [`convert`] writes.
 pub const WRITABLE: &str = ".h5 .npy .fvecs .ivecs .bvecs .fbin .f16bin .u8bin .i8bin .ibin .parquet .csv .tsv .txt";
@@ -65,6 +65,7 @@ pub fn write_vectors(out: &Path, source: &dyn Source, options: &WriteOptions, wa
         Format::Npy => npy::write(out, source, options, watch),
         Format::Vecs => vecs::write(out, source, options, watch),
         Format::Bins => bins::write(out, source, options, watch),
+        Format::Parquet => parquet::write(out, source, options, watch),
         Format::Text => text::write(out, source, options, watch),
         _ => Err(unwritable(out)),
     }

@@ -15,6 +15,7 @@ pub mod npy;
 pub mod npz;
 mod open;
 mod paths;
+pub mod parquet;
 pub mod pickle;
 mod raw;
 pub mod results;

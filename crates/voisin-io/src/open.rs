@@ -8,7 +8,7 @@ use crate::choose::choose;
 use crate::concat::Concat;
 use crate::detect::detect;
 use crate::paths::{FileSpec, expand};
-use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, pickle, safetensors, text, torch, vecs};
+use crate::{Dataset, Format, Role, bins, hdf5, npy, npz, parquet, pickle, safetensors, text, torch, vecs};
 
 /// Opens one file: `path` or `path::dataset`.
 ///
@@ -45,7 +45,7 @@ pub(crate) fn open_spec(spec: &FileSpec, role: Role) -> Result<Box<dyn Source>> 
         Format::Safetensors => safetensors::open(path, dataset, role),
         Format::Torch => torch::open(path, dataset, role),
         Format::Bins => bins::open(path, dataset, role),
-        format => Err(not_yet(path, format)),
+        Format::Parquet => parquet::open(path, dataset, role),
     }
 }
 
@@ -65,7 +65,7 @@ pub fn describe(path: &Path) -> Result<(Format, Vec<Dataset>)> {
         Format::Safetensors => safetensors::describe(path),
         Format::Torch => torch::describe(path),
         Format::Bins => bins::describe(path),
-        format => Err(not_yet(path, format)),
+        Format::Parquet => parquet::describe(path),
     };
     Ok((format, sets?))
 }
@@ -81,8 +81,4 @@ pub fn chosen(spec: &FileSpec, role: Role) -> Result<(Format, Dataset)> {
         at => at?,
     };
     Ok((format, sets.swap_remove(at)))
-}
-
-fn not_yet(path: &Path, format: Format) -> voisin::Error {
-    voisin::Error::format(path, format!("{} files cannot be read", format.name()))
 }
