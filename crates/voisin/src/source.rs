@@ -157,6 +157,10 @@ impl Source for MemSource {
     fn metric(&self) -> Option<Metric> {
         self.metric
     }
+
+    fn fingerprint(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(self.matrix.data()))
+    }
 }
 
 /// Why a row cannot be ranked.

@@ -59,7 +59,7 @@ impl Journal {
         self.model.iter().map(|m| m.file.clone()).chain(segments).collect()
     }
 
-    /// Forgets a change that is complete, and all files that are not part of the index.
+    /// Forgets a change that is complete or was given up, and removes all files that are not part of the index.
     pub(super) fn end(dir: &Path, keep: &[String]) -> Result<()> {
         disk::remove_file(&dir.join(JOURNAL))?;
         opened::clean(dir, keep)

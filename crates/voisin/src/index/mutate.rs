@@ -174,11 +174,11 @@ pub fn remove(dir: &Path, ids: &IdList, missing_ok: bool) -> Result<RemoveReport
         let more = if missing.len() > 1 { format!(", nor are {} more", missing.len() - 1) } else { String::new() };
         return Err(Error::Id { id: ids.text(first), what: format!("is not in the index{more}; nothing was removed") });
     }
+    Journal::end(dir, &opened.manifest.files())?;
     let mut report = RemoveReport { removed: 0, missing: missing.len() as u64, n: opened.manifest.n };
     if !places.is_empty() {
         let mut manifest = opened.manifest.clone();
         manifest.generation += 1;
-        opened::clean(dir, &manifest.files())?;
         report.removed = delete(&opened, &mut manifest, places.into_iter().collect())?;
         commit(dir, &mut manifest)?;
         report.n = manifest.n;
@@ -202,7 +202,7 @@ pub fn compact(dir: &Path, watch: &dyn Watch) -> Result<CompactReport> {
         segments: (old.segments.len(), old.segments.len()),
         bytes: (old.bytes(), old.bytes()),
     };
-    opened::clean(dir, &old.files())?;
+    Journal::end(dir, &old.files())?;
     if old.segments.len() <= 1 && report.dropped == 0 {
         return Ok(report);
     }
