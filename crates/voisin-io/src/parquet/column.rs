@@ -1,13 +1,16 @@
 //! The columns of a file, and reading records of one.
 
+use std::sync::Arc;
+
 use parquet::basic::{ConvertedType, Encoding, LogicalType, Type};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::reader::FileReader;
+use parquet::file::reader::{FileReader, SerializedPageReader};
 use parquet::schema::types::ColumnDescriptor;
 use voisin::Result;
 
+use super::pages::Pages;
 use super::{File, MOST_EXPANSION, parse};
 use crate::{Dataset, Elem, kind_of};
 
@@ -151,7 +154,8 @@ fn open_group(file: &File, column: &Column, group: usize) -> ParquetResult<Colum
     if start < 0 || chunk.compressed_size() < 0 {
         return Err(ParquetError::General("a column that begins before the file".into()));
     }
-    let pages = reader.get_column_page_reader(column.leaf)?;
+    let rows = usize::try_from(reader.metadata().num_rows()).unwrap_or(usize::MAX);
+    let pages = Box::new(SerializedPageReader::new(Arc::new(Pages(file.raw.clone())), chunk, rows, None)?);
     Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(Bounded { pages, left, dictionary: false, ahead: None })))
 }
 

@@ -6,6 +6,7 @@
 
 mod column;
 mod ids;
+mod pages;
 mod source;
 mod write;
 
