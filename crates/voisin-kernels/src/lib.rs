@@ -16,6 +16,8 @@ mod learn;
 mod map;
 mod micro;
 mod nearest8;
+#[cfg(target_arch = "x86_64")]
+mod pack_v4;
 mod panels;
 mod quantise;
 mod scan;

@@ -5,6 +5,8 @@
 //! the packing. Products of bf16 are added up in f32. Without the instruction, values are rounded to bf16 and
 //! multiplied in f32.
 
+#[cfg(target_arch = "x86_64")]
+use crate::pack_v4;
 use crate::{Isa, View, aligned::Aligned, isa, micro};
 use rayon::prelude::*;
 
@@ -19,7 +21,7 @@ pub enum Words {
 
 /// How the words are laid out on this processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
+pub(crate) enum Layout {
     Single,
     /// f32 words that hold bf16 values.
     Rounded,
@@ -190,15 +192,21 @@ fn word(layout: Layout, low: f32, high: f32) -> f32 {
 fn pack_panel(v: View<'_>, first: usize, width: usize, layout: Layout, panel: &mut [f32]) {
     match isa() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the level was detected on this processor.
-        Isa::V4 => unsafe { pack_v4(v, first, width, layout, panel) },
+        // SAFETY: the level was detected on this processor, and `Pairs` is only chosen where bf16 is.
+        Isa::V4 => unsafe {
+            match layout {
+                Layout::Single => pack_v4::single(v, first, width, panel),
+                Layout::Pairs => pack_v4::pairs(v, first, width, panel),
+                Layout::Rounded => pack_body(v, first, width, layout, panel),
+            }
+        },
         _ => pack_body(v, first, width, layout, panel),
     }
 }
 
 /// Writes rows `first..first + width` of `v`, zeros where there are none.
 #[inline(always)]
-fn pack_body(v: View<'_>, first: usize, width: usize, layout: Layout, panel: &mut [f32]) {
+pub(crate) fn pack_body(v: View<'_>, first: usize, width: usize, layout: Layout, panel: &mut [f32]) {
     let rows = width.min(v.rows() - first);
     let per = if layout == Layout::Pairs { 2 } else { 1 };
     for (s, line) in panel.chunks_exact_mut(width).enumerate() {
@@ -214,72 +222,6 @@ fn pack_body(v: View<'_>, first: usize, width: usize, layout: Layout, panel: &mu
                 *x = word(layout, v.at(first + r, p), if second { v.at(first + r, p + 1) } else { 0.0 });
             }
         }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn pack_v4(v: View<'_>, first: usize, width: usize, layout: Layout, panel: &mut [f32]) {
-    let rows = width.min(v.rows() - first);
-    let (per, steps) = (if layout == Layout::Pairs { 2 } else { 1 }, panel.len() / width);
-    // rows that are contiguous along k: blocks of 16 words of 16 rows are transposed in registers
-    let whole = if v.along_cols(0, 0, v.cols()).is_some() { v.cols() / (16 * per) } else { 0 };
-    for block in 0..whole {
-        let from = block * 16 * per;
-        for group in (0..width).step_by(16) {
-            let lanes = 16.min(width - group);
-            let mut words = [[0u32; 16]; 16];
-            for (r, w) in words.iter_mut().enumerate().take(lanes.min(rows.saturating_sub(group))) {
-                let x = v.along_cols(first + group + r, from, 16 * per).expect("rows are contiguous");
-                for (l, w) in w.iter_mut().enumerate() {
-                    *w = word(layout, x[l * per], if per == 2 { x[l * 2 + 1] } else { 0.0 }).to_bits();
-                }
-            }
-            transpose(&mut words);
-            for (s, w) in words.iter().enumerate() {
-                let to = &mut panel[(block * 16 + s) * width + group..][..lanes];
-                to.iter_mut().zip(w).for_each(|(t, &w)| *t = f32::from_bits(w));
-            }
-        }
-    }
-    let done = whole * 16;
-    if done < steps {
-        pack_body(v.starting_at(done * per), first, width, layout, &mut panel[done * width..]);
-    }
-}
-
-/// Transposes 16 x 16 words.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn transpose(words: &mut [[u32; 16]; 16]) {
-    use std::arch::x86_64::*;
-    // SAFETY: each row is 64 bytes.
-    let r: [__m512; 16] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(words[i].as_ptr().cast()) });
-    let mut t = [_mm512_setzero_ps(); 16];
-    for i in 0..8 {
-        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    let pd = |x: __m512| _mm512_castps_pd(x);
-    let mut u = t;
-    for i in (0..16).step_by(4) {
-        u[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(t[i]), pd(t[i + 2])));
-        u[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(t[i]), pd(t[i + 2])));
-        u[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(t[i + 1]), pd(t[i + 3])));
-        u[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(t[i + 1]), pd(t[i + 3])));
-    }
-    let mut out = u;
-    for j in 0..4 {
-        let (a0, a1) = (_mm512_shuffle_f32x4::<0x88>(u[j], u[4 + j]), _mm512_shuffle_f32x4::<0xdd>(u[j], u[4 + j]));
-        let (b0, b1) = (_mm512_shuffle_f32x4::<0x88>(u[8 + j], u[12 + j]), _mm512_shuffle_f32x4::<0xdd>(u[8 + j], u[12 + j]));
-        out[j] = _mm512_shuffle_f32x4::<0x88>(a0, b0);
-        out[8 + j] = _mm512_shuffle_f32x4::<0xdd>(a0, b0);
-        out[4 + j] = _mm512_shuffle_f32x4::<0x88>(a1, b1);
-        out[12 + j] = _mm512_shuffle_f32x4::<0xdd>(a1, b1);
-    }
-    for (w, o) in words.iter_mut().zip(out) {
-        // SAFETY: as above.
-        unsafe { _mm512_storeu_ps(w.as_mut_ptr().cast(), o) }
     }
 }
 

@@ -9,8 +9,7 @@ fn main() {
     let number = |i: usize, default: usize| args.get(i).map_or(default, |s| s.parse().expect("a number"));
     let (d, k, seeds) = (number(2, 0), number(3, 320), number(4, 3));
     let bytes = std::fs::read(&args[1]).expect("the file");
-    let values: &[f32] = bytemuck::cast_slice(&bytes);
-    let data = Matrix::new(values.to_vec(), d);
+    let data = Matrix::new(bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(), d);
     for seed in 1..=seeds as u64 {
         let r = kmeans(data.view(), &KMeansParams { k, seed, ..Default::default() }, &Quiet).expect("k-means");
         let last = r.objective.last().copied().unwrap_or(0.0);

@@ -3,7 +3,7 @@
 use super::product::{Right, by_units};
 use super::{RouteParams, Routes, best_lists};
 use crate::{Error, Matrix, Result, Vectors};
-use voisin_kernels::argmin;
+use voisin_kernels::{argmin, bias_relu, softmax};
 
 /// y = W x + b.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,8 +126,11 @@ impl Mlp {
             s.hidden.resize(s.hidden.len().max(m * out), 0.0);
             let last = i + 1 == self.layers.len();
             for (to, from) in s.hidden.chunks_exact_mut(out).zip(product.chunks_exact(stride)) {
-                for ((t, &f), &b) in to.iter_mut().zip(from).zip(&layer.bias) {
-                    *t = if last { f + b } else { (f + b).max(0.0) };
+                to.copy_from_slice(&from[..out]);
+                if last {
+                    to.iter_mut().zip(&layer.bias).for_each(|(t, &b)| *t += b);
+                } else {
+                    bias_relu(to, &layer.bias);
                 }
             }
         }
@@ -139,15 +142,4 @@ impl Mlp {
 struct Scratch {
     hidden: Vec<f32>,
     product: Vec<f32>,
-}
-
-/// Turns logits into probabilities.
-fn softmax(logits: &mut [f32]) {
-    let top = logits.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
-    let mut sum = 0.0;
-    for x in logits.iter_mut() {
-        *x = (*x - top).exp();
-        sum += *x;
-    }
-    logits.iter_mut().for_each(|x| *x /= sum);
 }

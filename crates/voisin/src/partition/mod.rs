@@ -6,6 +6,7 @@ mod centroids;
 mod kmeans;
 mod mlp;
 mod nearest;
+mod network;
 mod product;
 mod rng;
 mod sample;
@@ -16,7 +17,7 @@ pub use centroids::Centroids;
 pub use kmeans::{Init, KMeansParams, KMeansResult, kmeans, kmeans_source};
 pub use mlp::{Linear, Mlp};
 pub use sample::{Sample, sample};
-pub use train::{Epoch, Precision, TrainParams, TrainResult, train_mlp};
+pub use train::{Epoch, Precision, Schedule, TrainParams, TrainResult, train_mlp};
 
 use crate::Vectors;
 

@@ -1,11 +1,11 @@
 //! Training of the list model: cross-entropy on the labels of k-means, Adam, written by hand.
 
-use super::kmeans::gather;
+use super::network::Network;
 use super::rng::Random;
 use super::{Linear, Mlp};
 use crate::{Error, Matrix, Result, Vectors, Watch};
 use std::time::Instant;
-use voisin_kernels::{View, gemm};
+use voisin_kernels::Words;
 
 /// Arithmetic of the products in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,28 @@ pub enum Precision {
     Bf16,
 }
 
+/// How the step size changes while training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// Rises over the first twentieth, then falls to zero along a straight line.
+    #[default]
+    Linear,
+}
+
+impl Schedule {
+    /// Factor of the step size after a share of all steps.
+    fn factor(self, done: f32) -> f32 {
+        const RISE: f32 = 0.05;
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Linear if done < RISE => 0.1 + 0.9 * done / RISE,
+            Schedule::Linear => (1.0 - done) / (1.0 - RISE),
+        }
+    }
+}
+
 /// How the model is built and trained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainParams {
@@ -26,6 +48,8 @@ pub struct TrainParams {
     pub epochs: usize,
     /// Adam's step size.
     pub lr: f32,
+    /// How it changes.
+    pub schedule: Schedule,
     /// Rows a step.
     pub batch: usize,
     /// Arithmetic of the products.
@@ -42,6 +66,7 @@ impl Default for TrainParams {
             hidden: vec![512, 384],
             epochs: 10,
             lr: 1e-3,
+            schedule: Schedule::Linear,
             batch: 256,
             precision: Precision::Bf16,
             train_size: None,
@@ -91,8 +116,11 @@ pub fn train_mlp(
     let n = data.n();
     let mut order: Vec<u64> = Random::new(params.seed, 2).sample(n as u64, params.train_size.unwrap_or(n) as u64);
     let mut rng = Random::new(params.seed, 3);
-    let mut layers = first_weights(data.d(), nlist, &params.hidden, &mut rng);
-    let mut adam = Adam::new(&layers, params.lr);
+    let words = if params.precision == Precision::F32 { Words::F32 } else { Words::Bf16 };
+    let layers = first_weights(data.d(), nlist, &params.hidden, &mut rng);
+    let mut network = Network::new(layers, params.batch.min(order.len()), words);
+    let steps = (params.epochs * order.len().div_ceil(params.batch)) as f32;
+    let mut done = 0.0;
     let mut epochs = Vec::new();
     watch.begin("train", (params.epochs * order.len()) as u64, "vectors");
     for epoch in 0..params.epochs {
@@ -100,9 +128,9 @@ pub fn train_mlp(
         let (mut loss, mut right) = (0.0, 0);
         for rows in order.chunks(params.batch) {
             watch.check()?;
-            let x = gather(data, rows);
-            let y: Vec<u32> = rows.iter().map(|&r| labels[r as usize]).collect();
-            let (l, r) = step(&mut layers, &mut adam, x.view(), &y);
+            let lr = params.lr * params.schedule.factor(done / steps);
+            done += 1.0;
+            let (l, r) = network.step(data, labels, rows, lr);
             loss += l;
             right += r;
             watch.advance(rows.len() as u64);
@@ -112,7 +140,7 @@ pub fn train_mlp(
         epochs.push(e);
     }
     watch.end();
-    let (mlp, trained_on) = (Mlp::new(layers)?, order.len());
+    let (mlp, trained_on) = (network.model()?, order.len());
     Ok(TrainResult { mlp, epochs, trained_on, seconds: start.elapsed().as_secs_f64() })
 }
 
@@ -153,88 +181,4 @@ fn first_weights(d: usize, nlist: usize, hidden: &[usize], rng: &mut Random) -> 
             layer
         })
         .collect()
-}
-
-/// One step on a batch; returns the sum of the losses and the number of right predictions.
-fn step(layers: &mut [Linear], adam: &mut Adam, x: Vectors<'_>, y: &[u32]) -> (f64, usize) {
-    let m = x.n();
-    let mut acts: Vec<Matrix> = vec![Matrix::new(x.data().to_vec(), x.d())];
-    for (i, l) in layers.iter().enumerate() {
-        let (out, inputs) = (l.weight.n(), l.weight.d());
-        let mut z = Matrix::zeros(m, out);
-        gemm(View::new(acts[i].data(), m, inputs), View::new(l.weight.data(), out, inputs).t(), z.data_mut(), false);
-        for r in 0..m {
-            for (v, b) in z.row_mut(r).iter_mut().zip(&l.bias) {
-                *v += b;
-                if i + 1 < layers.len() {
-                    *v = v.max(0.0);
-                }
-            }
-        }
-        acts.push(z);
-    }
-    let mut delta = acts.pop().expect("at least one layer");
-    let (mut loss, mut right) = (0.0, 0);
-    for r in 0..m {
-        let line = delta.row_mut(r);
-        let label = y[r] as usize;
-        let top = line.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-        right += (line.iter().position(|&v| v == top) == Some(label)) as usize;
-        let own = line[label] - top;
-        let sum: f32 = line.iter().map(|v| (v - top).exp()).sum();
-        loss += (sum.ln() - own) as f64;
-        line.iter_mut().for_each(|v| *v = (*v - top).exp() / sum / m as f32);
-        line[label] -= 1.0 / m as f32;
-    }
-    adam.next();
-    for i in (0..layers.len()).rev() {
-        let (out, inputs) = (layers[i].weight.n(), layers[i].weight.d());
-        let d = View::new(delta.data(), m, out);
-        let mut gw = vec![0.0; out * inputs];
-        gemm(d.t(), View::new(acts[i].data(), m, inputs), &mut gw, false);
-        let mut gb = vec![0.0; out];
-        for r in 0..m {
-            gb.iter_mut().zip(delta.row(r)).for_each(|(g, v)| *g += v);
-        }
-        let mut below = Matrix::zeros(m, inputs);
-        if i > 0 {
-            gemm(d, View::new(layers[i].weight.data(), out, inputs), below.data_mut(), false);
-            below.data_mut().iter_mut().zip(acts[i].data()).for_each(|(g, &a)| *g = if a > 0.0 { *g } else { 0.0 });
-        }
-        adam.apply(2 * i, layers[i].weight.data_mut(), &gw);
-        adam.apply(2 * i + 1, &mut layers[i].bias, &gb);
-        delta = below;
-    }
-    (loss, right)
-}
-
-/// Adam (Kingma & Ba, 2015) with the usual constants.
-struct Adam {
-    lr: f32,
-    t: i32,
-    moments: Vec<(Vec<f32>, Vec<f32>)>,
-}
-
-impl Adam {
-    fn new(layers: &[Linear], lr: f32) -> Adam {
-        let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
-        let moments = layers.iter().flat_map(|l| [zeros(l.weight.data().len()), zeros(l.bias.len())]).collect();
-        Adam { lr, t: 0, moments }
-    }
-
-    fn next(&mut self) {
-        self.t += 1;
-    }
-
-    fn apply(&mut self, which: usize, weights: &mut [f32], gradient: &[f32]) {
-        const B1: f32 = 0.9;
-        const B2: f32 = 0.999;
-        let (c1, c2) = (1.0 - B1.powi(self.t), 1.0 - B2.powi(self.t));
-        let (m, v) = &mut self.moments[which];
-        for (((w, &g), m), v) in weights.iter_mut().zip(gradient).zip(m).zip(v) {
-            *m = B1 * *m + (1.0 - B1) * g;
-            *v = B2 * *v + (1.0 - B2) * g * g;
-            *w -= self.lr * (*m / c1) / ((*v / c2).sqrt() + 1e-8);
-        }
-    }
 }
