@@ -169,7 +169,7 @@ impl Machine<'_> {
     /// `str.encode("latin1")`: how protocol 2 carries bytes.
     fn latin1(&mut self, s: u32) -> Result<Value> {
         self.spend(self.heap.strings[s as usize].len() as u64)?;
-        let encoded: Option<Vec<u8>> = self.heap.strings[s as usize].chars().map(|c| u8::try_from(c).ok()).collect();
+        let encoded = latin1(&self.heap.strings[s as usize]);
         let encoded = encoded.ok_or_else(|| self.fail("bytes written as text that is not Latin-1"))?;
         let b = self.cursor.bytes().unpacked(encoded);
         self.bytes(b)
@@ -277,6 +277,22 @@ impl Machine<'_> {
     }
 }
 
+/// The characters up to U+00FF as bytes; none if there are others. UTF-8 has them as one byte, or as 0xC2 or 0xC3
+/// and a second one.
+fn latin1(s: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(s.len());
+    let mut rest = s.bytes();
+    while let Some(b) = rest.next() {
+        out.push(match b {
+            0..0x80 => b,
+            0xc2 => rest.next()?,
+            0xc3 => rest.next()? + 0x40,
+            _ => return None,
+        });
+    }
+    Some(out)
+}
+
 /// numpy counts bytes where this project's names count bits.
 fn numpy_elem(code: &str) -> Option<Elem> {
     let name = match code.as_bytes() {
@@ -322,4 +338,17 @@ pub(super) fn fixed_text(kind: Kind, big: bool, raw: &[u8]) -> String {
         _ => String::from_utf8_lossy(raw).into_owned(),
     };
     text.trim_end_matches('\0').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_latin1_character_and_the_next() {
+        let all: String = (0..=255u8).map(char::from).collect();
+        assert_eq!(latin1(&all).unwrap(), (0..=255).collect::<Vec<u8>>());
+        assert_eq!(latin1("a\u{100}"), None);
+        assert_eq!(latin1("\u{fffd}"), None);
+    }
 }
