@@ -46,6 +46,8 @@ struct Walk<'a> {
     sets: Vec<Set>,
     /// What each list was found to be, so that one that is referred to often is looked at once.
     lists: Vec<Option<Row>>,
+    /// Values looked at so far: lists that hold each other many times over would keep a walk busy for ever.
+    work: u64,
 }
 
 /// All data sets of a value, in order.
@@ -53,7 +55,7 @@ struct Walk<'a> {
 /// # Errors
 /// If an array contradicts itself, or there are absurdly many.
 pub(crate) fn sets(doc: &Doc) -> Result<Vec<Set>> {
-    let mut walk = Walk { doc, sets: Vec::new(), lists: vec![None; doc.heap.lists.len()] };
+    let mut walk = Walk { doc, sets: Vec::new(), lists: vec![None; doc.heap.lists.len()], work: 0 };
     walk.value(doc.root, String::new(), 0)?;
     Ok(walk.sets)
 }
@@ -151,6 +153,11 @@ impl Walk<'_> {
     fn value(&mut self, v: Value, name: String, depth: usize) -> Result<()> {
         if self.sets.len() >= MAX_SETS {
             return Err(self.doc.error(format!("more than {MAX_SETS} data sets")));
+        }
+        let inside = self.doc.items(v).map_or(0, <[Value]>::len) + self.doc.pairs(v).map_or(0, <[_]>::len);
+        self.work += 1 + inside as u64;
+        if self.work > self.doc.file.len().saturating_mul(16).saturating_add(10_000) {
+            return Err(self.doc.error("values that hold each other over and over"));
         }
         match v {
             Value::Array(_) => self.array(v, name),
