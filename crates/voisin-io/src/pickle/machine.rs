@@ -45,7 +45,7 @@ pub(crate) fn run(cursor: &mut Cursor, nested: bool) -> Result<(Heap, Value)> {
         }
         m.step(op)?;
         if m.stack.len() + m.kept + m.heap.len() > MAX_VALUES {
-            return Err(m.fail(format!("more than {MAX_VALUES} values")));
+            return Err(m.fail(format!("more than {MAX_VALUES} values of Python; save one numpy array instead")));
         }
     }
 }
