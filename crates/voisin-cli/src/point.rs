@@ -21,7 +21,7 @@ pub struct Latency {
 pub struct Point {
     /// The index.
     pub spec: String,
-    /// Lists visited.
+    /// Lists visited; 0 where there are none (exact search).
     pub nprobe: usize,
     /// recall@k by id set, by k.
     pub recall: BTreeMap<usize, f64>,

@@ -5,6 +5,8 @@
 
 mod child;
 
+pub use child::{Muted, sweep};
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -241,9 +243,10 @@ impl Bench {
     }
 }
 
-/// The file without its folder.
+/// The file without its folder and data set.
 pub fn short_name(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or(name).to_string()
+    let file = name.split("::").next().unwrap_or(name);
+    file.rsplit('/').next().unwrap_or(file).to_string()
 }
 
 impl Bench {

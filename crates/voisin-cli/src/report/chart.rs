@@ -78,7 +78,7 @@ fn axes(s: &mut String, scale: &Scale, k: usize) {
     } else {
         0.01
     };
-    let ticks = (span / step).round() as usize;
+    let ticks = (span / step + 1e-9).floor() as usize;
     for i in 0..=ticks {
         let recall = scale.recall.1 - i as f64 * step;
         let x = scale.x(recall);
@@ -112,16 +112,12 @@ fn curve(s: &mut String, scale: &Scale, k: usize, i: usize, name: &str, points: 
     }
     for p in points {
         let (x, y) = at(p);
-        let text = format!(
-            "{name}, {} lists: recall@{k} {:.4}, {} queries/s",
-            p.nprobe,
-            p.recall_at(k),
-            count(p.queries_per_second as u64)
-        );
+        let lists = if p.nprobe > 0 { format!(", {} lists", p.nprobe) } else { String::new() };
+        let text = format!("{name}{lists}: recall@{k} {:.4}, {} queries/s", p.recall_at(k), count(p.queries_per_second as u64));
         let _ = writeln!(s, "<g>{}<title>{}</title></g>", mark(i, x, y), escape(&text));
         // the labels of the first curve stand above it, those of the others below
         let dy = if i == 0 { -10.0 } else { 19.0 };
-        if taken.iter().all(|t| (t.0 - x).abs() > 14.0 || (t.1 - (y + dy)).abs() > 12.0) {
+        if p.nprobe > 0 && taken.iter().all(|t| (t.0 - x).abs() > 14.0 || (t.1 - (y + dy)).abs() > 12.0) {
             taken.push((x, y + dy));
             let _ = writeln!(s, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", y + dy, p.nprobe);
         }

@@ -87,7 +87,8 @@ impl Report {
             let first = if p.spec != last { " class=\"first\"" } else { "" };
             last = &p.spec;
             let name = escape(&p.spec);
-            let _ = write!(t, "<tr{first}><td class=\"c{color}\"><span class=\"swatch\"></span>{name}</td><td>{}</td>", p.nprobe);
+            let lists = measured(p.nprobe as f64, |n| n.to_string());
+            let _ = write!(t, "<tr{first}><td class=\"c{color}\"><span class=\"swatch\"></span>{name}</td><td>{lists}</td>");
             for k in &ks {
                 let interval = p.interval_95.get(k).filter(|_| *k == self.k);
                 let interval = interval.map(|i| format!(" <small>±{:.3}</small>", (i[1] - i[0]) / 2.0)).unwrap_or_default();
@@ -97,11 +98,11 @@ impl Report {
             let peak = p.peak_rss_bytes.map_or_else(|| "–".into(), bytes);
             let _ = writeln!(
                 t,
-                "<td>{worst:.3}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td><td>{:.0}</td><td>{peak}</td></tr>",
-                count(p.queries_per_second as u64),
-                p.latency_ms.p50,
-                p.latency_ms.p99,
-                time(p.build_seconds),
+                "<td>{worst:.3}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.0}</td><td>{peak}</td></tr>",
+                count(p.queries_per_second.round() as u64),
+                measured(p.latency_ms.p50, |ms| format!("{ms:.3}")),
+                measured(p.latency_ms.p99, |ms| format!("{ms:.3}")),
+                measured(p.build_seconds, time),
                 p.bytes_per_vector
             );
         }
@@ -113,6 +114,11 @@ impl Report {
         );
         t
     }
+}
+
+/// A dash stands for what was not measured.
+fn measured(value: f64, show: impl Fn(f64) -> String) -> String {
+    if value > 0.0 { show(value) } else { "–".into() }
 }
 
 /// `s` as text in HTML, in attributes too.
