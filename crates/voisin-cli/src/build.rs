@@ -99,7 +99,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Step size of Adam
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f32>,
     /// Vectors a step
     #[arg(long, value_name = "N")]

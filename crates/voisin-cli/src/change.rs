@@ -188,6 +188,10 @@ impl Verify {
         for p in &r.problems {
             o.line(format!("damaged: {}: {}", p.path.display(), p.what));
         }
+        if !r.leftovers.is_empty() {
+            o.set("leftovers", r.leftovers.iter().map(|p| p.display().to_string()).collect::<Vec<_>>());
+            o.line(format!("{} files are left from a change that was stopped; the next change removes them", r.leftovers.len()));
+        }
         let (files, size) = (count(r.files as u64), bytes(r.bytes));
         let verdict = if r.problems.is_empty() { "sound".to_string() } else { format!("{} damaged", r.problems.len()) };
         o.line(format!("{files} files, {size}, {} vectors: {verdict}", count(r.vectors)));

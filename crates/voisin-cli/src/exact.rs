@@ -11,12 +11,12 @@ use crate::saving::{Found, Run, SaveArgs};
 
 const EXAMPLES: &str = "Examples:
   voisin exact --base base.h5 --queries queries.h5 -k 100 -o truth.h5
-  voisin exact --base 'shards/img_emb_*.npy' --queries q.fvecs --metric cosine --memory-limit 4G -o truth.ivecs
-  voisin exact --base sift-128-euclidean.hdf5 --queries sift-128-euclidean.hdf5     (takes `train` and `test`)
+  voisin exact --base 'emb_*.npy' --queries q.fvecs --metric cosine --memory-limit 4G -o gt.ivecs
+  voisin exact --base sift.hdf5 --queries sift.hdf5             (takes `train` and `test`)
   voisin exact --base emb.npy --queries emb.npy --exclude-self -o knn.npz
 
-The ending of OUT decides its layout: .h5 (ann-benchmarks names), .json, .npz, .ivecs, .ibin, .csv, .tsv, .trec.
-Killed and started again with the same OUT, it goes on where it was and gives the same bytes.";
+The ending of OUT decides its format. Killed and started again with the same OUT, it goes on where
+it was and gives the same bytes.";
 
 /// Exact nearest neighbours of every query, from a base that may be larger than memory
 #[derive(Args, Debug)]

@@ -36,6 +36,17 @@ impl Fail {
         Fail { message: message.into(), caret: None, hint: Some(hint.into()), code: DATA }
     }
 
+    /// What clap found, in the form of all errors: its paragraphs become a message and a hint.
+    pub fn of_call(e: &clap::Error) -> Fail {
+        let text = e.render().to_string();
+        let mut parts = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = parts.next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_string();
+        let tip = parts.find_map(|p| p.strip_prefix("tip: ").map(str::to_string));
+        let help = "`voisin COMMAND --help` shows every option, with examples";
+        Fail::usage(message, tip.map_or_else(|| help.to_string(), |tip| format!("{tip}; {help}")))
+    }
+
     /// Says what this command does after it was stopped, and names it where the hint speaks of commands.
     pub fn name_command(&mut self, name: &str) {
         if self.code == STOPPED {

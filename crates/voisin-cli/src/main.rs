@@ -24,10 +24,11 @@ mod show;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use common::{Common, Context};
-use fail::Result;
+use fail::{Fail, Result};
 use outcome::Outcome;
 
 /// Nearest neighbours in embeddings: exact, through k-means lists, through learned partitions
@@ -92,24 +93,31 @@ impl Command {
 
 fn main() -> ExitCode {
     last_resort();
-    let parsed = Cli::command().try_get_matches();
-    let name = parsed.as_ref().ok().and_then(|m| m.subcommand_name()).unwrap_or("COMMAND").to_string();
-    let cli = match parsed.and_then(|m| Cli::from_arg_matches(&m)) {
+    let words = std::env::args().skip(1).collect::<Vec<_>>();
+    let name = words.iter().find(|w| Cli::command().find_subcommand(w).is_some()).cloned();
+    let name = name.unwrap_or_else(|| "COMMAND".into());
+    let failed = |mut fail: Fail| {
+        fail.name_command(&name);
+        let _ = std::io::stderr().write_all(fail.text().as_bytes());
+        fail.code
+    };
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            let _ = e.print(); // help goes to stdout, an error to stderr; `| head` may close either
-            return ExitCode::from(if e.use_stderr() { fail::USAGE } else { 0 });
+        Err(e) if e.kind() == ErrorKind::DisplayHelp || e.kind() == ErrorKind::DisplayVersion => {
+            let _ = e.print(); // `| head` may have closed stdout
+            return ExitCode::SUCCESS;
         }
+        Err(e) if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = e.print();
+            return ExitCode::from(fail::USAGE);
+        }
+        Err(e) => return ExitCode::from(failed(Fail::of_call(&e))),
     };
     let (json, quiet) = (cli.common.json, cli.common.quiet);
     let done = Context::new(cli.common).and_then(|cx| cli.command.run(&cx));
     ExitCode::from(match done {
         Ok(outcome) => outcome.print(json, quiet),
-        Err(mut fail) => {
-            fail.name_command(&name);
-            let _ = std::io::stderr().write_all(fail.text().as_bytes());
-            fail.code
-        }
+        Err(fail) => failed(fail),
     })
 }
 

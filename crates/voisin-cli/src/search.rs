@@ -18,10 +18,10 @@ use crate::saving::{Found, Run, SaveArgs};
 
 const EXAMPLES: &str = "Examples:
   voisin search index --queries queries.h5 -k 10 --nprobe 4 -o result.h5
-  voisin search index --queries queries.h5 --nprobe 16 --truth truth.h5       (says the recall)
-  voisin search index --queries queries.h5 --mass 0.9 -o result.json          (learned index: lists until 90 % probability)
-  voisin search index --id instance/img.jpg --exclude-self                    (a stored vector as the query)
-  voisin search index --queries queries.h5 --mode single --threads 1 --json   (latency of one query at a time)";
+  voisin search index --queries queries.h5 --nprobe 16 --truth truth.h5      (says the recall)
+  voisin search index --queries queries.h5 --mass 0.9 -o result.json         (learned index)
+  voisin search index --id instance/img.jpg --exclude-self                   (a stored vector)
+  voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)";
 
 /// Queries in a call of the batch mode: enough for the products, few enough to be stopped.
 const BATCH: usize = 1 << 16;
@@ -54,7 +54,7 @@ pub struct Search {
     #[arg(long, value_name = "N")]
     nprobe: Option<usize>,
     /// Learned index: visit lists until their probability adds up to this (0 to 1)
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     mass: Option<f32>,
     /// All queries at once, or one after the other with the latency of each
     #[arg(long, value_enum, default_value_t)]

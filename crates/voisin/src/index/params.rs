@@ -246,6 +246,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Vectors seen, deleted ones included.
     pub vectors: u64,
+    /// Files that a killed change left: harmless, the next change removes them.
+    pub leftovers: Vec<std::path::PathBuf>,
 }
 
 /// What an index is, without its vectors.
