@@ -7,9 +7,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use voisin::{BadRow, Error, Metric, Result, Source, Vectors, Watch};
 
-use crate::open::chosen;
 use crate::write::stream;
-use crate::{DatasetKind, Elem, Role, describe, expand, open_all};
+use crate::{Dataset, DatasetKind, Elem, Format, Role, choose, describe, expand, open_all};
 
 /// A norm this near to 1 is one (f16 rounds a component by up to 0.0005 of it).
 const UNIT: f64 = 1e-3;
@@ -112,9 +111,13 @@ pub struct DatasetInfo {
 pub fn inspect(inputs: &[String], watch: &dyn Watch) -> Result<Info> {
     let specs = expand(inputs)?;
     let mut files = Vec::with_capacity(specs.len());
+    let mut dtypes: Vec<Result<String>> = Vec::with_capacity(specs.len());
     for spec in &specs {
         watch.check()?;
-        files.push(file_info(&spec.path)?);
+        let (format, sets) = describe(&spec.path)?;
+        let meant = choose(&sets, spec.dataset.as_deref(), Role::Base, &spec.path);
+        dtypes.push(meant.map(|i| sets[i].dtype.clone()));
+        files.push(file_info(&spec.path, format, sets)?);
     }
     let format = same(files.iter().map(|f| f.format.as_str()));
     let mut info = Info {
@@ -134,11 +137,11 @@ pub fn inspect(inputs: &[String], watch: &dyn Watch) -> Result<Info> {
         problem: None,
         files,
     };
-    let mut dtypes = Vec::new();
-    let source = specs
-        .iter()
-        .try_for_each(|s| chosen(s, Role::Base).map(|(_, set)| dtypes.push(set.dtype)))
-        .and_then(|()| open_all(inputs, Role::Base));
+    let dtypes: Result<Vec<String>> = dtypes.into_iter().collect();
+    let source = dtypes.and_then(|dtypes| {
+        info.dtype = same(dtypes.iter().map(String::as_str));
+        open_all(inputs, Role::Base)
+    });
     let source = match source {
         Ok(source) if !source.is_empty() => source,
         Ok(source) => {
@@ -153,7 +156,6 @@ pub fn inspect(inputs: &[String], watch: &dyn Watch) -> Result<Info> {
     };
     info.n = Some(source.len());
     info.d = Some(source.dim());
-    info.dtype = same(dtypes.iter().map(String::as_str));
     info.metric = source.metric();
     if let Some(ids) = source.ids()? {
         info.ids = Some(IdsInfo { count: ids.len(), first: ids.iter().take(3).map(String::from).collect() });
@@ -163,8 +165,7 @@ pub fn inspect(inputs: &[String], watch: &dyn Watch) -> Result<Info> {
     Ok(info)
 }
 
-fn file_info(path: &Path) -> Result<FileInfo> {
-    let (format, sets) = describe(path)?;
+fn file_info(path: &Path, format: Format, sets: Vec<Dataset>) -> Result<FileInfo> {
     let bytes = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
     let kind = |k| match k {
         DatasetKind::Vectors => "vectors",

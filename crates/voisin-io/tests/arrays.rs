@@ -241,3 +241,28 @@ fn a_failed_write_leaves_nothing() {
     assert!(npy::write(&dir.path().join("no/x.npy"), &source, &options(""), &Quiet).is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// Sums by NumPy.
+#[test]
+fn real_files_where_they_are_there() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    if !data.exists() {
+        eprintln!("skipped: ../shared/data is absent");
+        return;
+    }
+    for (name, n, d, sum) in [
+        ("sift-photo-100k/base.bvecs", 100_000, 128, 350_776_375.0),
+        ("sift-photo-100k/query-2k.fvecs", 2000, 128, 6_904_089.0),
+        ("sift-photo-100k/gt-2k.ivecs", 2000, 100, 9_985_194_801.0),
+        ("debtext/captions.npy", 60_313, 384, 9236.55501484871),
+    ] {
+        let source = open(&data.join(name).display().to_string(), Role::Base).unwrap();
+        assert_eq!((source.len(), source.dim()), (n, d), "{name}");
+        let found: f64 = all(&*source).iter().map(|&x| x as f64).sum();
+        assert!((found - sum).abs() <= 1e-9 * sum, "{name}: {found}");
+    }
+    let shards = data.join("ilias-mini/features_distractors_{idx}.hdf5").display().to_string();
+    let source = voisin_io::open_all(&[shards], Role::Base).unwrap();
+    assert_eq!((source.len(), source.ids().unwrap().map(|ids| ids.len())), (15_000, Some(15_000)));
+    assert!(open(&data.join("debtext").display().to_string(), Role::Base).is_err());
+}

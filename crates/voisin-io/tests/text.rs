@@ -140,3 +140,19 @@ fn flipped_bytes_never_panic() {
         }
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+    /// Every finite f32 survives being written as text.
+    #[test]
+    fn any_value_survives(values in proptest::collection::vec(proptest::num::f32::NORMAL | proptest::num::f32::SUBNORMAL
+        | proptest::num::f32::ZERO, 4..80), d in 1usize..4) {
+        let values = &values[..values.len() / d * d];
+        let dir = common::quick_dir();
+        let path = dir.path().join("x.csv");
+        text::write(&path, &MemSource::new("mem", Matrix::new(values.to_vec(), d)), &WriteOptions::default(), &Quiet).unwrap();
+        let back = all(&*open(&path.display().to_string(), Role::Base).unwrap());
+        proptest::prop_assert_eq!(bits(&back), bits(values));
+    }
+}
