@@ -129,6 +129,7 @@ impl Bench {
         o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
         o.set("metric", metric.name()).set("mode", Mode::from(self.mode).name()).set("repeat", self.repeat);
         o.set("points", json!(points)).set("truth", truth_from.clone());
+        o.set_some("peak_rss_bytes", points.iter().filter_map(|p| p.peak_rss_bytes).max());
         o.line(table(&points).trim_end());
         if let Some(path) = &self.report {
             self.page(&*base, &*queries, metric, &truth_from, points).write(path)?;
