@@ -2,7 +2,7 @@
 
 use clap::Args;
 use voisin::exact::{ExactParams, ExactResult, exact};
-use voisin::{Metric, Source};
+use voisin::{Metric, Neighbors, Source, StringIds};
 
 use crate::common::{BaseArgs, Context, beside, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::Result;
@@ -33,7 +33,8 @@ pub struct Exact {
     /// l2, ip or cosine [default: what the base file says, else l2]
     #[arg(long, value_parser = parse_metric)]
     metric: Option<Metric>,
-    /// Leave out the base row with the number of the query: for a set searched in itself
+    /// Leave out the vector that has the id of the query (its row number where there are no
+    /// string ids): for a set searched in itself
     #[arg(long)]
     exclude_self: bool,
     /// Memory that the process may take, such as 4G or 500M
@@ -51,15 +52,20 @@ impl Exact {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         self.save.check([&self.base.base[..], &self.queries[..]])?;
         let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
+        let names = if self.exclude_self { other_names(&*base, &*queries)? } else { None };
+        let one_more = (names.is_some() && self.k > 0 && (self.k as u64) < base.len()) as usize;
         let params = ExactParams {
-            k: self.k,
+            k: self.k + one_more,
             metric: choose_metric(self.metric, &*base, cx),
             on_bad: self.base.on_bad.into(),
-            exclude_self: self.exclude_self,
+            exclude_self: self.exclude_self && names.is_none(),
             memory_limit: self.memory_limit,
             checkpoint: self.save.out.as_deref().map(|o| beside(o, "part")),
         };
-        let found = exact(&*base, &*queries, &params, &cx.screen)?;
+        let mut found = exact(&*base, &*queries, &params, &cx.screen)?;
+        if let Some((base, queries)) = &names {
+            found.neighbors = without_self(&found.neighbors, base, queries, self.k);
+        }
         let mut o = self.outcome(&found, &*base, &*queries, params.metric);
         let begun = cx.elapsed();
         self.write(&found, &*base, &*queries, params.metric, &mut o)?;
@@ -115,4 +121,21 @@ impl Exact {
         let (base_ids, query_ids) = (base_ids.as_ref(), query_ids.as_ref());
         self.save.save(&Found { neighbors: &found.neighbors, metric, base_ids, query_ids, run }, o)
     }
+}
+
+/// The names of base and queries where both have some and a query's row is not the one with its name: a subset, or another order.
+fn other_names(base: &dyn Source, queries: &dyn Source) -> Result<Option<(StringIds, StringIds)>> {
+    let (Some(b), Some(q)) = (base.ids()?, queries.ids()?) else { return Ok(None) };
+    let aligned = q.len() <= b.len() && q.iter().zip(b.iter()).all(|(q, b)| q == b);
+    Ok((!aligned).then_some((b, q)))
+}
+
+/// Leaves out what has the name of the query, of results that hold one more than k.
+fn without_self(found: &Neighbors, base: &StringIds, queries: &StringIds, k: usize) -> Neighbors {
+    let mut out = Neighbors::new(k);
+    for i in 0..found.len() {
+        let pairs = found.distances(i).iter().copied().zip(found.ids(i).iter().copied());
+        out.push_row(pairs.filter(|(_, id)| base.get(*id as usize) != queries.get(i)).take(k));
+    }
+    out
 }

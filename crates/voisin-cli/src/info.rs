@@ -69,10 +69,10 @@ fn index(dir: &Path, o: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Takes over all keys that have a value.
+/// Takes over all keys that have a value, and `ids` also without.
 fn merge(o: &mut Outcome, value: serde_json::Result<Value>) {
     if let Ok(Value::Object(all)) = value {
-        for (key, value) in all.into_iter().filter(|(_, v)| !v.is_null()) {
+        for (key, value) in all.into_iter().filter(|(k, v)| k == "ids" || !v.is_null()) {
             o.set(&key, value);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use voisin::Watch;
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -55,17 +55,27 @@ impl Screen {
     }
 }
 
+/// `, 120/s, 3.00 s left` once something is done.
+fn left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    if state.pos() > 0 {
+        let speed = state.per_sec();
+        let digits = if speed < 10.0 { 1 } else { 0 };
+        let _ = write!(out, ", {speed:.digits$}/s, {} left", crate::outcome::time(state.eta().as_secs_f64()));
+    }
+}
+
 impl Watch for Screen {
     fn begin(&self, stage: &str, total: u64, unit: &str) {
         if self.quiet || !self.terminal {
             return;
         }
-        let style = "{msg:>12} [{bar:30}] {pos}/{len} {prefix}, {per_sec}, {eta} left";
-        let style = ProgressStyle::with_template(style).expect("the template is constant").progress_chars("=> ");
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
+        let style = ProgressStyle::with_template("{msg:>12} [{bar:30}] {human_pos}/{human_len} {prefix}{left}");
+        let style = style.expect("the template is constant").progress_chars("=> ").with_key("left", left);
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         bar.set_style(style);
         bar.set_message(stage.to_string());
         bar.set_prefix(unit.to_string());
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8)); // only now: nothing is drawn half-dressed
         bar.enable_steady_tick(Duration::from_millis(250));
         self.set(Some(bar));
     }

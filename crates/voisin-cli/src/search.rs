@@ -108,16 +108,20 @@ impl Search {
         }
         let truth = self.truth.as_deref().map(|f| read_neighbors(f, Some(self.k))).transpose()?;
         let opened = cx.elapsed();
-        let asked = if self.id.is_empty() { self.from_files(&index)? } else { self.stored(&index)? };
+        let asked = if self.id.is_empty() { self.opened(&index)? } else { self.stored(&index)? };
         let read = cx.elapsed() - opened;
         let params = self.params(&index);
+        let lists = index.partition().nlist();
+        if self.nprobe.is_none() && self.mass.is_none() && lists > 1 {
+            cx.screen.say(&format!("visiting 1 of {} lists; --nprobe visits more and finds more", count(lists as u64)));
+        }
         let answers = self.search(&index, &asked, &params, cx)?;
 
         let mut o = Outcome::new("search");
         let (nq, seconds) = (asked.at.len().max(1) as f64, answers.seconds);
         o.set("n", index.len()).set("d", index.dim()).set("queries", asked.total).set("k", self.k);
         o.set("metric", index.metric().name()).set("spec", index.spec().to_string());
-        o.set("nprobe", params.nprobe.min(index.partition().nlist())).set_some("mass", self.mass);
+        o.set("nprobe", params.nprobe.min(lists)).set_some("mass", self.mass);
         o.set("queries_per_second", round(asked.at.len() as f64 / seconds.max(1e-9), 3));
         o.set("lists_per_query", round(answers.lists as f64 / nq, 3))
             .set("scanned_per_query", round(answers.scanned as f64 / nq, 1));
@@ -167,7 +171,7 @@ impl Search {
         SearchParams { k: self.k, nprobe, mass: self.mass, ..SearchParams::default() }
     }
 
-    fn from_files(&self, index: &Index) -> Result<Asked> {
+    fn opened(&self, index: &Index) -> Result<Asked> {
         let source = open_queries(&self.queries)?;
         if source.is_empty() {
             return Err(Error::Empty { name: source.name() }.into());

@@ -102,6 +102,26 @@ fn a_set_is_searched_in_itself() {
 }
 
 #[test]
+fn self_is_told_by_name_where_there_are_names() {
+    let dir = Folder::new();
+    let named = |name: &str, ids: &[usize]| {
+        let all = rows(30, 4, 1);
+        let line = |&i: &usize| {
+            let values: Vec<String> = all[i * 4..i * 4 + 4].iter().map(f32::to_string).collect();
+            format!("doc{i},{}\n", values.join(","))
+        };
+        dir.write(name, ids.iter().map(line).collect::<String>())
+    };
+    let (base, some) = (named("base.csv", &(0..30).collect::<Vec<_>>()), named("some.csv", &[17, 3, 28]));
+    let v = json(&["exact", "--base", &base, "--queries", &some, "-k", "29", "--exclude-self"]);
+    for (row, own) in v["results"].as_array().unwrap().iter().zip(["doc17", "doc3", "doc28"]) {
+        let ids = row["ids"].as_array().unwrap();
+        assert!(row["query"] == own && ids.len() == 29 && !ids.contains(&own.into()), "{row}");
+    }
+    assert_eq!(json(&["exact", "--base", &base, "--queries", &some, "-k", "30", "--exclude-self"])["short_rows"], 3);
+}
+
+#[test]
 fn many_files_are_one_dataset() {
     let dir = Folder::new();
     let all = rows(90, 6, 1);
