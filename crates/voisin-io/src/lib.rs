@@ -9,6 +9,7 @@ mod detect;
 mod elem;
 mod file;
 mod format;
+mod guard;
 pub mod hdf5;
 mod info;
 pub mod npy;

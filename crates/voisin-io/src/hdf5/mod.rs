@@ -11,7 +11,6 @@ mod strings;
 mod tree;
 mod writer;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use hdf5_reader::storage::{Storage, StorageBuffer};
 use hdf5_reader::{Hdf5File, OpenOptions};
 use voisin::{Error, Metric, Result, Source, Watch};
 
+use crate::guard::guarded;
 use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_elem};
 
 pub(crate) use source::{H5Source, stored_bytes};
@@ -124,14 +124,9 @@ impl Storage for Ranges {
     }
 }
 
-/// Runs a call into the parsing library. It checks its input, but it is large; should a damaged file make it panic
-/// all the same, that is reported as the damaged file that it is.
+/// Runs a call into the parsing library.
 pub(crate) fn parse<T>(path: &Path, f: impl FnOnce() -> hdf5_reader::error::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(Error::format(path, format!("HDF5: {e}"))),
-        Err(_) => Err(Error::format(path, "HDF5: damaged in a way that the parser does not expect")),
-    }
+    guarded(path, "HDF5", f)
 }
 
 /// Writes vectors as one contiguous data set (`emb` unless named), f32 unless `options.dtype` says otherwise, with string

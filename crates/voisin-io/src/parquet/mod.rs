@@ -11,7 +11,6 @@ mod source;
 mod write;
 
 use std::io::{BufReader, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReade
 use parquet::schema::types::SchemaDescriptor;
 use voisin::{Error, Result, Source};
 
+use crate::guard::guarded;
 use crate::{Cursor, Dataset, InFile, Role, choose};
 
 pub use write::write;
@@ -128,12 +128,7 @@ impl ChunkReader for Chunks {
     }
 }
 
-/// Runs a call into the library. It is large, and its checks of damaged files are not the same everywhere; should one
-/// make it panic, that is reported as the damaged file that it is.
+/// Runs a call into the library.
 fn parse<T>(path: &Path, f: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(Error::format(path, format!("Parquet: {e}"))),
-        Err(_) => Err(Error::format(path, "Parquet: damaged in a way that the parser does not expect")),
-    }
+    guarded(path, "Parquet", f)
 }
