@@ -116,9 +116,9 @@ impl TrainArgs {
     /// Over the defaults of the engine.
     pub fn params(&self) -> TrainParams {
         let mut p = BuildParams::default().train;
-        p.epochs = self.epochs.unwrap_or(p.epochs);
-        p.lr = self.lr.unwrap_or(p.lr);
-        p.batch = self.batch.unwrap_or(p.batch);
+        p.epochs = self.epochs.or(p.epochs);
+        p.lr = self.lr.or(p.lr);
+        p.batch = self.batch.or(p.batch);
         p.precision = match self.precision {
             Some(PrecisionArg::F32) => Precision::F32,
             Some(PrecisionArg::Bf16) => Precision::Bf16,

@@ -2,7 +2,8 @@
 //! `cargo run --release -p voisin --example bench_lmi -- BASE QUERIES TRUTH D RECIPE...`.
 //!
 //! BASE and QUERIES hold raw little-endian f32 rows of D values, TRUTH ten u32 row numbers a query. A recipe is
-//! `precision:epochs:batch:lr:schedule`, for example `f32:10:256:0.001:constant`; `kmeans` uses the centroids themselves,
+//! `precision:epochs:batch:lr:schedule`, for example `f32:10:256:0.001:constant`, `warm` after the schedule for
+//! a warm start; `kmeans` uses the centroids themselves,
 //! `default` is what `TrainParams::default()` says. A list of hidden sizes may follow: `bf16:5:512:0.002:linear:256-128`.
 use std::time::Instant;
 use voisin::partition::{KMeansParams, Partition, Precision, RouteParams, Schedule, TrainParams, kmeans, train_mlp};
@@ -24,10 +25,11 @@ fn recipe(text: &str, seed: u64) -> TrainParams {
     let words: Vec<&str> = text.split(':').collect();
     if words.len() >= 5 {
         p.precision = if words[0] == "f32" { Precision::F32 } else { Precision::Bf16 };
-        p.epochs = words[1].parse().expect("epochs");
-        p.batch = words[2].parse().expect("batch");
-        p.lr = words[3].parse().expect("lr");
-        p.schedule = if words[4] == "constant" { Schedule::Constant } else { Schedule::Linear };
+        p.epochs = Some(words[1].parse().expect("epochs"));
+        p.batch = Some(words[2].parse().expect("batch"));
+        p.lr = Some(words[3].parse().expect("lr"));
+        p.schedule = Some(if words[4].starts_with("constant") { Schedule::Constant } else { Schedule::Linear });
+        p.warm_start = Some(words[4].ends_with("warm"));
     }
     if let Some(hidden) = words.get(5) {
         p.hidden = hidden.split('-').map(|h| h.parse().expect("a size")).collect();
@@ -63,8 +65,8 @@ fn main() {
             (Partition::KMeans(voisin::partition::Centroids::new(km.centroids.clone(), Metric::L2)), 0.0, String::new())
         } else {
             let r = train_mlp(base.view(), &km.assignment, NLIST, &recipe(text, seed), &Quiet).expect("training");
-            let last = r.epochs.last().expect("an epoch");
-            (Partition::Learned(r.mlp), r.seconds, format!("loss {:.3} accuracy {:.3}", last.loss, last.accuracy))
+            let note = r.epochs.last().map(|e| format!("loss {:.3} accuracy {:.3}", e.loss, e.accuracy));
+            (Partition::Learned(r.mlp), r.seconds, note.unwrap_or_default())
         };
         let start = Instant::now();
         let lists = partition.assign(base.view());

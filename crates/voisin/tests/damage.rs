@@ -16,7 +16,7 @@ fn sample(dir: &Path, spec: &str) -> PathBuf {
     let path = dir.join(spec.split(',').next().unwrap());
     let names = |range: std::ops::Range<usize>| -> Option<StringIds> { Some(range.map(|i| format!("id{i}")).collect()) };
     let mut p = BuildParams { spec: Some(spec.parse().unwrap()), metric: Metric::Cosine, ..Default::default() };
-    p.train.epochs = 1;
+    p.train.epochs = Some(1);
     index::build(&MemSource::new("base", rows(N, 0)).with_ids(names(0..N)), &path, &p, &Quiet).unwrap();
     let more = MemSource::new("more", rows(6, 5)).with_ids(names(N..N + 6));
     index::add(&path, &more, &AddParams::default(), &Quiet).unwrap();

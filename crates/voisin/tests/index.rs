@@ -44,8 +44,8 @@ fn naive(metric: Metric, q: &[f32], base: &[(u64, &[f32])], k: usize) -> Vec<u64
 
 fn params(spec: &str, metric: Metric) -> BuildParams {
     let mut p = BuildParams { spec: Some(spec.parse().unwrap()), metric, seed: 5, ..Default::default() };
-    p.train.epochs = 4;
-    p.train.batch = 64;
+    p.train.epochs = Some(4);
+    p.train.batch = Some(64);
     p
 }
 

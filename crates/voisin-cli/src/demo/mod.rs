@@ -134,7 +134,7 @@ impl Demo {
             spec: Some(Spec { partition, score: Score::Flat }),
             metric: data.metric,
             seed: cx.common.seed,
-            train: TrainParams { batch: if data.base().len() < SMALL { 64 } else { usual.batch }, ..usual },
+            train: TrainParams { batch: if data.base().len() < SMALL { Some(64) } else { usual.batch }, ..usual },
             train_size: Some(TRAIN_SIZE).filter(|t| *t < data.base().len()),
             ..BuildParams::default()
         };

@@ -196,7 +196,7 @@ fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: 
 }
 
 /// Sum and number of the rows of each cluster.
-struct Sums {
+pub(crate) struct Sums {
     sums: Vec<f64>,
     counts: Vec<usize>,
     before: Vec<u32>,
@@ -206,7 +206,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(data: Vectors<'_>, k: usize) -> Sums {
+    pub(crate) fn new(data: Vectors<'_>, k: usize) -> Sums {
         let d = data.d();
         let square = |rows: &[f32]| rows.chunks_exact(d).map(|r| dot_f64(r, r)).sum::<f64>();
         // chunks of a fixed size: the order of the additions must not depend on threads
@@ -227,7 +227,7 @@ impl Sums {
     /// Brings the sums up to date; whether any row is in another list than before.
     ///
     /// Only rows that moved are added and taken away, in f64 and in the order of the rows, a cluster on one thread.
-    fn update(&mut self, data: Vectors<'_>, lists: &[u32]) -> bool {
+    pub(crate) fn update(&mut self, data: Vectors<'_>, lists: &[u32]) -> bool {
         let (k, d) = (self.counts.len(), self.d);
         let first = self.before.is_empty();
         let mut events: Vec<Vec<(u32, bool)>> = vec![Vec::new(); k];
@@ -259,7 +259,7 @@ impl Sums {
 
     /// Writes the means; an empty cluster takes one half of the largest: the same centroid, both shifted a little in
     /// opposite directions. Returns how many were split.
-    fn means(&self, centroids: &mut Matrix) -> usize {
+    pub(crate) fn means(&self, centroids: &mut Matrix) -> usize {
         const SHIFT: f32 = 1.0 / 1024.0;
         let d = self.d;
         for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > 0) {

@@ -12,12 +12,13 @@ mod rng;
 mod sample;
 mod seeding;
 mod train;
+mod warm;
 
 pub use centroids::Centroids;
 pub use kmeans::{Init, KMeansParams, KMeansResult, kmeans, kmeans_source};
 pub use mlp::{Linear, Mlp};
 pub use sample::{Sample, sample};
-pub use train::{Epoch, Precision, Schedule, TrainParams, TrainResult, train_mlp};
+pub use train::{Epoch, Precision, Recipe, Schedule, TrainParams, TrainResult, train_mlp};
 
 use crate::Vectors;
 

@@ -37,6 +37,8 @@ struct Layer {
 pub(crate) struct Network {
     layers: Vec<Layer>,
     words: Words,
+    /// Factor of the rows, so that they have about unit length.
+    scale: f32,
     /// Inputs of each layer for the batch, rows `stride(inputs)` apart; then gradients of the outputs of each layer.
     inputs: Vec<Vec<f32>>,
     deltas: Vec<Vec<f32>>,
@@ -49,8 +51,8 @@ fn stride(n: usize) -> usize {
 }
 
 impl Network {
-    /// Takes the first weights; `batch` is the largest number of rows a step.
-    pub(crate) fn new(layers: Vec<Linear>, batch: usize, words: Words) -> Network {
+    /// Takes the first weights, which expect rows times `scale`; `batch` is the largest number of rows a step.
+    pub(crate) fn new(layers: Vec<Linear>, batch: usize, words: Words, scale: f32) -> Network {
         let rows = batch.next_multiple_of(CHUNK);
         let (mut inputs, mut deltas, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for l in layers {
@@ -72,13 +74,15 @@ impl Network {
                 input: Panels::right(words),
             });
         }
-        let mut network = Network { layers: all, words, inputs, deltas, losses: vec![(0.0, false); batch], step: 0 };
+        let losses = vec![(0.0, false); batch];
+        let mut network = Network { layers: all, words, scale, inputs, deltas, losses, step: 0 };
         network.pack_weights();
         network
     }
 
-    /// The model as it is now.
-    pub(crate) fn model(self) -> Result<Mlp> {
+    /// The model as it is now, for rows as they are.
+    pub(crate) fn model(mut self) -> Result<Mlp> {
+        self.layers[0].weight.iter_mut().for_each(|w| *w *= self.scale);
         let linear = |l: Layer| Linear { weight: Matrix::new(l.weight, l.inputs), bias: l.bias };
         Mlp::new(self.layers.into_iter().map(linear).collect())
     }
@@ -113,7 +117,7 @@ impl Network {
         chunks.into_par_iter().for_each_init(
             || Panels::left(self.words),
             |left, mut chunk| {
-                chunk.gather(data);
+                chunk.gather(data, self.scale);
                 chunk.forward(layers, left);
                 chunk.loss(layers, labels, scale);
                 chunk.backward(layers, left);
@@ -186,10 +190,10 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    fn gather(&mut self, data: Vectors<'_>) {
+    fn gather(&mut self, data: Vectors<'_>, scale: f32) {
         let (d, width) = (data.d(), stride(data.d()));
         for (to, &r) in self.inputs[0].chunks_exact_mut(width).zip(self.rows) {
-            to[..d].copy_from_slice(data.row(r as usize));
+            to[..d].iter_mut().zip(data.row(r as usize)).for_each(|(t, &x)| *t = x * scale);
         }
     }
 
