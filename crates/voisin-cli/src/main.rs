@@ -23,6 +23,7 @@ mod show;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -93,8 +94,8 @@ impl Command {
 
 fn main() -> ExitCode {
     last_resort();
-    let words = std::env::args().skip(1).collect::<Vec<_>>();
-    let name = words.iter().find(|w| Cli::command().find_subcommand(w).is_some()).cloned();
+    let all = Cli::command();
+    let name = std::env::args_os().skip(1).find_map(|word| all.find_subcommand(word).map(|c| c.get_name().to_string()));
     let name = name.unwrap_or_else(|| "COMMAND".into());
     let failed = |mut fail: Fail| {
         fail.name_command(&name);
@@ -121,9 +122,13 @@ fn main() -> ExitCode {
     })
 }
 
-/// A panic is a bug: it gets one line that says so instead of a backtrace.
+/// A panic is a bug: it gets one line that says so instead of a backtrace, and the exit code 101.
 fn last_resort() {
+    static SAID: AtomicBool = AtomicBool::new(false);
     std::panic::set_hook(Box::new(|info| {
+        if SAID.swap(true, Ordering::Relaxed) {
+            return; // the threads that waited for the first one
+        }
         let payload = info.payload();
         let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let at = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
@@ -133,6 +138,5 @@ fn last_resort() {
             env!("CARGO_PKG_VERSION"),
             text.unwrap_or("unknown").lines().next().unwrap_or_default()
         );
-        std::process::exit(101);
     }));
 }

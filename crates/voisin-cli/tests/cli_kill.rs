@@ -163,3 +163,30 @@ fn ctrl_c_ends_cleanly_and_says_how_to_go_on() {
         assert!(o.stdout.is_empty() && !Path::new(&out).exists());
     }
 }
+
+#[test]
+fn ctrl_c_leaves_a_build_that_goes_on_and_conversions_that_never_were() {
+    let dir = Folder::new();
+    let base = dir.write("base.fvecs", fvecs(&rows(30_000, 48, 1), 48));
+    let (whole, cut) = (dir.file("whole"), dir.file("cut"));
+    let args = ["build", "--base", &base, "--index", "LMI64(64),Flat", "--niter", "6", "-q", "-o"];
+    good(&[&args[..], &[&whole]].concat());
+    let csv = dir.file("x.csv");
+    for (args, hint) in [([&args[..], &[&cut]].concat(), "to go on"), (vec!["convert", &base, &csv, "-q"], "nothing was changed")]
+    {
+        let child = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        std::thread::sleep(Duration::from_millis(60));
+        signal(&child, "INT");
+        let o = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&o.stderr);
+        match o.status.code() {
+            Some(0) => eprintln!("skipped: too fast here to be stopped midway"),
+            code => assert!(code == Some(130) && err.lines().count() == 2 && err.contains(hint), "{args:?}: {err}"),
+        }
+    }
+    assert!(!Path::new(&csv).exists() || json(&["info", &csv])["n"] == 30_000);
+    if !Path::new(&cut).join("manifest.json").exists() {
+        good(&[&args[..], &[&cut]].concat());
+    }
+    assert!(tree(Path::new(&whole)) == tree(Path::new(&cut)));
+}
