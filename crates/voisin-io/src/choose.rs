@@ -13,6 +13,9 @@ const NEUTRAL: [&str; 5] = ["emb", "features", "data", "embeddings", "vectors"];
 /// 2-D floats that are no vectors.
 const SCORES: [&str; 6] = ["dists", "distances", "sims", "scores", "similarities", "weights"];
 
+/// 2-D integers that are rows of neighbours.
+const NEIGHBORS: [&str; 5] = ["knns", "knn", "neighbors", "neighbours", "ids"];
+
 /// What a data set of this name, shape and type can serve as; `numeric` and `float` describe its elements.
 pub fn kind_of(name: &str, shape: &[u64], dtype: &str) -> DatasetKind {
     let last = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
@@ -70,14 +73,17 @@ pub fn choose(datasets: &[Dataset], wanted: Option<&str>, role: Role, path: &Pat
     }
     if fits.is_empty() {
         // a lone table of integers is taken as vectors; several are more likely neighbours
-        let tables: Vec<usize> =
-            (0..datasets.len()).filter(|&i| datasets[i].kind == DatasetKind::Ids && datasets[i].shape.len() == 2).collect();
+        let table = |s: &Dataset| {
+            let last = s.name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+            s.kind == DatasetKind::Ids && s.shape.len() == 2 && !NEIGHBORS.contains(&last.as_str())
+        };
+        let tables: Vec<usize> = (0..datasets.len()).filter(|&i| table(&datasets[i])).collect();
         if let [only] = tables[..] {
             return Ok(only);
         }
         let what = match datasets.len() {
             0 => "no data set in it".to_string(),
-            _ => format!("no n x d table of numbers in it; it has {}", list(datasets.iter())),
+            _ => format!("no n x d table of numbers in it that could be vectors; it has {}", list(datasets.iter())),
         };
         return Err(Error::format(path, what));
     }
@@ -155,7 +161,10 @@ mod tests {
         assert!(e.contains("`a` (9 x 4 f32), `b` (9 x 8 f64)") && e.contains("x.h5::a"), "{e}");
         let e = choose(&two, Some("c"), Role::Base, Path::new("x.h5")).unwrap_err().to_string();
         assert!(e.contains("no data set `c`; the file has `a`"), "{e}");
-        assert!(pick(&[set("ids", &[9], "str")], Role::Base).contains("no n x d table"));
+        assert!(pick(&[set("ids", &[9], "str")], Role::Base).contains("no n x d table of numbers"));
+        let truth = [set("knns", &[9, 4], "i32"), set("dists", &[9, 4], "f32")];
+        assert!(pick(&truth, Role::Base).contains("no n x d table of numbers"));
+        assert_eq!(pick(&[set("codes", &[9, 4], "i32")], Role::Base), "codes");
         assert_eq!(pick(&[set("a", &[9, 4], "f32"), set("test", &[1, 4], "f32")], Role::Base), "a");
         assert_eq!(choose(&two, Some("/b"), Role::Base, Path::new("x.h5")).unwrap(), 1);
     }
