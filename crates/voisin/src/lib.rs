@@ -1,6 +1,25 @@
 //! Nearest neighbours in embeddings: exact, through k-means lists and through learned partitions.
 //!
 //! `transform -> partition -> score -> refine` is the one model of search; see ARCHITECTURE.md.
+//!
+//! ```
+//! use voisin::{Index, Matrix, MemSource, Quiet, SearchParams, index::{BuildParams, build}};
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let dir = folder.path();
+//!
+//! let rows = Matrix::new((0..10_000).map(|i| (0.7 * i as f32).sin()).collect(), 10); // 1,000 vectors of 10 dimensions
+//! let base = MemSource::new("sines", rows.clone()); // `voisin_io::open` gives a file in its place
+//! let params = BuildParams { spec: Some("IVF16,Flat".parse()?), ..BuildParams::default() };
+//! build(&base, dir, &params, &Quiet)?; // `dir` is a folder
+//!
+//! let index = Index::open(dir)?;
+//! let queries = rows.view().rows(0..3);
+//! let found = index.search(queries, &SearchParams { k: 5, nprobe: 4, ..SearchParams::default() })?;
+//! assert_eq!((found.neighbors.ids(2)[0], found.neighbors.distances(2)[0]), (2, 0.0)); // a vector is its own nearest
+//! # Ok::<(), voisin::Error>(())
+//! ```
+//!
+//! Without an index: [`exact::exact`]. How good a result is: [`eval::evaluate`]. The numbered `examples/` go on from here.
 #![forbid(unsafe_code)]
 
 mod error;
