@@ -114,6 +114,7 @@ fn wrong_calls_are_told_apart_from_bad_data() {
         (with(&build, &["--index", "IVF241,Flat"]), "240"),
         (with(&build, &["--index", "LMI241,Flat"]), "240"),
         (with(&build, &["--index", "LMI4,Flat", "--batch", "0"]), "batch"),
+        (with(&build, &["--index", "LMI4,Flat", "--epochs", "0"]), "epochs"),
         (with(&build, &["--index", "LMI4,Flat", "--lr", "-1"]), "lr"),
         (with(&build, &["--index", "IVF4,Flat", "--niter", "0"]), "niter"),
         (with(&kmeans, &["-k", "0"]), "k = 0"),

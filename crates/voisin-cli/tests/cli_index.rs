@@ -194,6 +194,26 @@ fn a_model_goes_out_and_in() {
 }
 
 #[test]
+fn a_state_dict_of_torch_is_a_model() {
+    let dir = Folder::new();
+    let base = dir.write("three.fvecs", run::fvecs(&run::rows(50, 3, 1), 3));
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(fixture("torch/expected.json")).unwrap()).unwrap();
+    for name in ["mlp.pt", "mlp_legacy.pt"] {
+        let (index, out, csv) = (dir.file(&format!("i-{name}")), dir.file("w.npz"), dir.file("w.csv"));
+        let state = fixture(&format!("torch/{name}"));
+        good(&["build", "--base", &base, "--index", "LMI2,Flat", "--model", &state, "-o", &index]);
+        assert_eq!(json(&["model", &index, "-o", &out])["layers"], serde_json::json!([3, 4, 2]));
+        good(&["convert", &format!("{out}::2.weight"), &csv]);
+        let text = std::fs::read_to_string(&csv).unwrap();
+        let found: Vec<f64> = text.split([',', '\n']).filter_map(|x| x.parse().ok()).collect();
+        let torch: Vec<f64> =
+            expected[name]["2.weight"]["values"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        assert_eq!(found.len(), torch.len(), "{text}");
+        assert!(found.iter().zip(&torch).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {torch:?}");
+    }
+}
+
+#[test]
 fn bad_queries_are_refused_or_counted() {
     let dir = Folder::new();
     let index = built(&dir, "index", "IVF7,Flat", &[]);
