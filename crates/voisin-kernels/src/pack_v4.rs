@@ -12,6 +12,7 @@ pub(crate) fn single(v: View<'_>, first: usize, width: usize, panel: &mut [f32])
     let rows = width.min(v.rows() - first);
     if v.along_rows(first, 0, rows).is_some() {
         for (s, line) in panel.chunks_exact_mut(width).enumerate() {
+            fetch(v, first, s + AHEAD);
             for (at, lanes) in groups(width) {
                 let valid = lanes.min(rows.saturating_sub(at));
                 store(&mut line[at..at + lanes], load(v.along_rows(first + at.min(rows), s, valid).expect("contiguous")));
@@ -45,6 +46,8 @@ pub(crate) fn pairs(v: View<'_>, first: usize, width: usize, panel: &mut [f32]) 
     if v.along_rows(first, 0, rows).is_some() {
         let zip = zip_halves();
         for (s, line) in panel.chunks_exact_mut(width).enumerate() {
+            fetch(v, first, 2 * s + AHEAD);
+            fetch(v, first, 2 * s + 1 + AHEAD);
             for (at, lanes) in groups(width) {
                 let valid = lanes.min(rows.saturating_sub(at));
                 let row = |p: usize| load(v.along_rows(first + at.min(rows), p, valid).expect("contiguous"));
@@ -76,6 +79,21 @@ fn groups(width: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..width).step_by(16).map(move |at| (at, 16.min(width - at)))
 }
 
+/// Columns to ask the memory for in advance: they are a stride apart, which the processor does not foresee.
+const AHEAD: usize = 12;
+
+/// Asks for the two cache lines of a column from row `first` on.
+#[target_feature(enable = "avx512f")]
+fn fetch(v: View<'_>, first: usize, column: usize) {
+    if column < v.cols()
+        && let Some(x) = v.along_rows(first, column, 1)
+    {
+        let p = x.as_ptr().cast::<i8>();
+        _mm_prefetch::<_MM_HINT_T0>(p);
+        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(64));
+    }
+}
+
 fn mask(lanes: usize) -> u16 {
     ((1u32 << lanes) - 1) as u16
 }
@@ -88,13 +106,24 @@ fn zip_halves() -> __m512i {
     unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx512f")]
+/// Writes 16 or 12 lanes, the widths of the tiles; masked stores are several times slower on some processors.
+#[target_feature(enable = "avx512f,avx512dq")]
 fn store(to: &mut [f32], x: __m512) {
-    // SAFETY: the mask keeps to the slice, which has at most 16 values.
-    unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), x) }
+    let p = to.as_mut_ptr();
+    match to.len() {
+        // SAFETY: 16 values.
+        16 => unsafe { _mm512_storeu_ps(p, x) },
+        // SAFETY: 8 and 4 values.
+        12 => unsafe {
+            _mm256_storeu_ps(p, _mm512_castps512_ps256(x));
+            _mm_storeu_ps(p.add(8), _mm512_extractf32x4_ps::<2>(x));
+        },
+        // SAFETY: the mask keeps to the slice.
+        lanes => unsafe { _mm512_mask_storeu_ps(p, mask(lanes.min(16)), x) },
+    }
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512dq")]
 fn put(lines: &mut [f32], width: usize, at: usize, lanes: usize, x: [__m512; 16]) {
     for (line, x) in lines.chunks_exact_mut(width).zip(x) {
         store(&mut line[at..at + lanes], x);
