@@ -215,6 +215,35 @@ fn changes_are_those_of_a_list() {
     }
 }
 
+#[test]
+fn many_queries_at_once_find_what_one_finds() {
+    for metric in METRICS {
+        for (spec, bytes) in [("Flat", false), ("Flat", true), ("IVF4,Flat", false), ("IVF4,Flat", true)] {
+            let (mut base, mut queries) = (rows(2100, 31), rows(250, 32));
+            if bytes {
+                let whole = |m: &mut Matrix| m.data_mut().iter_mut().for_each(|x| *x = (*x * 60.0 + 128.0).round());
+                whole(&mut base);
+                whole(&mut queries);
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("x");
+            let p = BuildParams { segment_rows: Some(1500), ..params(spec, metric) };
+            index::build(&source(&base), &path, &p, &Quiet).unwrap();
+            index::remove(&path, &IdList::Numbers((0..2100).step_by(7).collect()), false).unwrap();
+            let index = Index::open(&path).unwrap();
+            let kept: Vec<(u64, &[f32])> = numbered(&base).into_iter().filter(|x| x.0 % 7 != 0).collect();
+            check_exact(&index, queries.view(), &kept, 9);
+            let two = SearchParams { k: 9, nprobe: 2, exclude_self: true, ..Default::default() };
+            let batch = index.search(queries.view(), &two).unwrap();
+            for i in (0..250).step_by(11) {
+                let alone = SearchParams { exclude: Some(vec![i as u64]), ..two.clone() };
+                let alone = index.search(queries.view().rows(i..i + 1), &alone).unwrap().neighbors;
+                assert_eq!((alone.ids(0), alone.distances(0)), (batch.neighbors.ids(i), batch.neighbors.distances(i)));
+            }
+        }
+    }
+}
+
 fn names(range: std::ops::Range<usize>) -> StringIds {
     range.map(|i| format!("näme-{}", i * 7919 % 1000)).collect()
 }

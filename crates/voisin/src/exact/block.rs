@@ -11,15 +11,6 @@ const GROUP: usize = 48;
 /// Columns compared before limits are looked at again; their products fit the second cache.
 const TILE: usize = 1024;
 
-/// The key by which everything is ranked, in f64: squared L2, minus the dot product, 1 − cosine.
-pub(super) fn exact_key(q: &[f32], x: &[f32], metric: Metric) -> f64 {
-    match metric {
-        Metric::L2 => kernels::l2_squared_f64(q, x),
-        Metric::Ip => -kernels::dot_f64(q, x),
-        Metric::Cosine => 1.0 - kernels::dot_f64(q, x) / (kernels::dot_f64(q, q).sqrt() * kernels::dot_f64(x, x).sqrt()),
-    }
-}
-
 /// What is searched: a block of base rows whose first has the number `start`.
 pub(super) struct Task<'a> {
     pub(super) queries: &'a Queries<'a>,
@@ -97,7 +88,7 @@ impl Task<'_> {
             if lower > limit_of(worst, offset) {
                 break;
             }
-            let key = exact_key(query, self.block.row(column as usize), self.queries.metric);
+            let key = self.queries.metric.exact_key(query, self.block.row(column as usize));
             top.push(key, self.start + column as u64);
         }
         top.into_sorted()
@@ -122,7 +113,7 @@ impl Task<'_> {
                 let id = self.start + i as u64;
                 let itself = self.exclude_self && id == q as u64;
                 if !bad[i] && !itself {
-                    top.push(exact_key(self.queries.rows.row(q), x, self.queries.metric), id);
+                    top.push(self.queries.metric.exact_key(self.queries.rows.row(q), x), id);
                 }
             }
         });

@@ -3,7 +3,7 @@
 mod block;
 mod checkpoint;
 mod memory;
-mod pass;
+pub(crate) mod pass;
 
 use crate::{Error, Matrix, Metric, Neighbors, OnBad, Result, Source, TopK, Vectors, Watch, for_each_block, screen};
 use block::Task;

@@ -17,9 +17,9 @@ const FEW_QUERIES: usize = 8;
 const LARGEST: f32 = 1e15;
 
 /// The queries in every form that a pass wants; forms are made when first asked for.
-pub(super) struct Queries<'a> {
-    pub(super) rows: Vectors<'a>,
-    pub(super) metric: Metric,
+pub(crate) struct Queries<'a> {
+    pub(crate) rows: Vectors<'a>,
+    pub(crate) metric: Metric,
     /// What the first pass multiplies: the rows, of unit length under cosine.
     scaled: Cow<'a, [f32]>,
     norms: Vec<f32>,
@@ -30,7 +30,7 @@ pub(super) struct Queries<'a> {
 }
 
 impl<'a> Queries<'a> {
-    pub(super) fn new(rows: Vectors<'a>, metric: Metric) -> Self {
+    pub(crate) fn new(rows: Vectors<'a>, metric: Metric) -> Self {
         let scaled = scaled(rows, metric);
         let norms = scaled.par_chunks(rows.d()).map(|r| kernels::dot_f64(r, r).sqrt() as f32 * (1.0 + f32::EPSILON)).collect();
         let bytes = metric != Metric::Cosine && kernels::are_bytes(rows.data());
@@ -48,7 +48,7 @@ impl<'a> Queries<'a> {
 }
 
 /// A block of the base, ready to be compared with queries.
-pub(super) struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     kind: Kind<'a>,
     n: usize,
     d: usize,
@@ -67,14 +67,14 @@ enum Kind<'a> {
 
 /// Buffers of one thread.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     floats: Vec<f32>,
     ints: Vec<i32>,
 }
 
 impl<'a> Pass<'a> {
     /// Prepares `block`, whose rows `bad` are taken out. `None` if values are so large that f32 cannot bound them.
-    pub(super) fn new(block: Vectors<'a>, bad: &[usize], queries: &Queries<'_>) -> Option<Self> {
+    pub(crate) fn new(block: Vectors<'a>, bad: &[usize], queries: &Queries<'_>) -> Option<Self> {
         let (n, d, metric) = (block.n(), block.d(), queries.metric);
         let block_clean = without(block, bad);
         if queries.large {
@@ -113,13 +113,13 @@ impl<'a> Pass<'a> {
     }
 
     /// Number of rows.
-    pub(super) fn n(&self) -> usize {
+    pub(crate) fn n(&self) -> usize {
         self.n
     }
 
     /// Calls `each(query, products)` with the products of every query of `rows` and the columns `cols`; a row of products
     /// is read with [`Pass::below`].
-    pub(super) fn products(
+    pub(crate) fn products(
         &self,
         q: &Queries<'_>,
         rows: Range<usize>,
@@ -152,7 +152,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Appends (column − cols.start, lower bound) of every column whose lower bound is at most `limit`.
-    pub(super) fn below(
+    pub(crate) fn below(
         &self,
         q: &Queries<'_>,
         query: usize,
@@ -184,7 +184,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Upper minus lower bound.
-    pub(super) fn width(&self, q: &Queries<'_>, query: usize, column: usize) -> f32 {
+    pub(crate) fn width(&self, q: &Queries<'_>, query: usize, column: usize) -> f32 {
         let codes = match &self.kind {
             Kind::Codes { codes, exact } => codes.width(column, q.codes(*exact).row(query)),
             _ => 0.0,
@@ -207,7 +207,7 @@ impl<'a> Pass<'a> {
 
 /// A row of products, as its pass made it.
 #[derive(Clone, Copy)]
-pub(super) enum Products<'a> {
+pub(crate) enum Products<'a> {
     Floats(&'a [f32]),
     Ints(&'a [i32]),
 }

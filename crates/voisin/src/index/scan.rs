@@ -6,17 +6,22 @@
 use super::deleted::Deleted;
 use super::opened::Opened;
 use super::segment::{RUN, Rows};
+use crate::exact::pass::{self, Pass};
 use crate::{Metric, Result, TopK, Vectors};
 use rayon::prelude::*;
-use std::sync::Mutex;
-use voisin_kernels::{Packed, View, below, dot_f64, dots, tiles};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use voisin_kernels::{Panels, View, Words, below, dot_f64, dots, panel_product};
 
 /// From this many queries of one list on, packing the list is earned back.
-const PACK: usize = 32;
-/// Queries that share a packed run.
+const PACK: usize = 12;
+/// From this many queries in a row on, encoding a run to 8 bits is earned back.
+const ENCODE: usize = 192;
+/// Queries of a task where there are few runs: a multiple of every tile's height.
 const GROUP: usize = 960;
-/// Queries whose products are held at once: a multiple of every tile's height.
+/// Queries whose products are held at once: also a multiple.
 const UNIT: usize = 96;
+/// Bytes of rows that stay in the first cache while queries pass.
+const CACHE: usize = 24 << 10;
 /// Multiply-adds below which sharing work among threads costs more than it gains.
 const SMALL: u64 = 1 << 20;
 /// Larger norms overflow in f32 products.
@@ -45,47 +50,68 @@ pub(super) struct Scan<'a> {
     queries: &'a Queries<'a>,
     norms: Vec<f64>,
     found: Vec<Mutex<Found>>,
+    /// The queries as the first pass of exact search wants them.
+    prepared: OnceLock<pass::Queries<'a>>,
 }
 
-#[derive(Default)]
+/// Buffers of one thread.
 struct Scratch {
     gathered: Vec<f32>,
+    left: Panels,
+    right: Panels,
     products: Vec<f32>,
+    pass: pass::Scratch,
     hits: Vec<(u32, f32)>,
+}
+
+impl Scratch {
+    fn new() -> Scratch {
+        Scratch {
+            gathered: Vec::new(),
+            left: Panels::left(Words::F32),
+            right: Panels::right(Words::F32),
+            products: Vec::new(),
+            pass: pass::Scratch::default(),
+            hits: Vec::new(),
+        }
+    }
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(index: &'a Opened, queries: &'a Queries<'a>, k: usize) -> Self {
         let norms: Vec<f64> = queries.directed.iter().map(|q| dot_f64(q, q).sqrt()).collect();
         let found = norms.iter().map(|_| Mutex::new(Found::new(k))).collect();
-        Scan { index, queries, norms, found }
+        Scan { index, queries, norms, found, prepared: OnceLock::new() }
     }
 
     /// Compares; `groups` are the queries of each list. Returns how many pairs of query and vector were met.
     pub(super) fn run(&self, groups: &[(u32, Vec<u32>)]) -> Result<u64> {
         let mut tasks = Vec::new();
         let mut pairs = 0;
+        let runs: usize =
+            groups.iter().map(|g| self.index.parts.iter().map(|p| p.segment.runs_of(g.0 as usize).len()).sum::<usize>()).sum();
+        let group = if runs >= 4 * rayon::current_num_threads() { usize::MAX } else { GROUP };
         for (list, queries) in groups {
             for (part, p) in self.index.parts.iter().enumerate() {
                 for run in p.segment.runs_of(*list as usize) {
                     let rows = p.segment.runs()[run].range();
                     pairs += (rows.len() as u64 - p.deleted.within(rows)) * queries.len() as u64;
-                    tasks.extend(queries.chunks(GROUP).map(|queries| Task { part, run, queries }));
+                    tasks.extend(queries.chunks(group).map(|queries| Task { part, run, queries }));
                 }
             }
         }
         if pairs.saturating_mul(self.queries.rows.d() as u64) < SMALL {
-            let mut scratch = Scratch::default();
+            let mut scratch = Scratch::new();
             tasks.iter().try_for_each(|t| self.task(t, &mut scratch))?;
         } else {
-            tasks.par_iter().try_for_each_init(Scratch::default, |scratch, t| self.task(t, scratch))?;
+            tasks.par_iter().try_for_each_init(Scratch::new, |scratch, t| self.task(t, scratch))?;
         }
         Ok(pairs)
     }
 
     /// The neighbours of each query, best first.
     pub(super) fn finish(self) -> Result<Vec<Vec<(f64, u64)>>> {
-        let Scan { index, queries, norms, found } = self;
+        let Scan { index, queries, norms, found, .. } = self;
         let settle = |(q, found): (usize, Mutex<Found>)| {
             let query = Query { index, row: queries.rows.row(q), offset: offset(index.manifest.metric, norms[q]) };
             let mut found = found.into_inner().unwrap_or_else(|e| e.into_inner());
@@ -103,34 +129,77 @@ impl<'a> Scan<'a> {
         let part = &self.index.parts[task.part];
         let rows = part.segment.visit(task.run)?;
         let to = Target { part: task.part, rows, deleted: &part.deleted };
+        let queries = task.queries;
+        let in_a_row = queries[queries.len() - 1] as usize - queries[0] as usize + 1 == queries.len();
         if rows.run.extreme != 0 {
-            task.queries.iter().for_each(|&q| self.in_f64(&to, q as usize));
-        } else if task.queries.len() < PACK {
-            for &q in task.queries {
-                s.products.resize(s.products.len().max(rows.ids.len()), 0.0);
-                let products = &mut s.products[..rows.ids.len()];
-                dots(self.queries.directed.row(q as usize), rows.vectors, products);
-                self.read(&to, q as usize, products, &mut s.hits);
-            }
+            queries.iter().for_each(|&q| self.in_f64(&to, q as usize));
+        } else if queries.len() >= ENCODE && in_a_row {
+            self.encoded(&to, queries, s);
+        } else if queries.len() >= PACK {
+            self.packed(&to, queries, s);
         } else {
-            self.packed(&to, task.queries, s);
+            self.unpacked(&to, queries, s);
         }
         Ok(())
     }
 
+    /// Rows that fit the first cache meet every query before the next rows come.
+    fn unpacked(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
+        let (n, d) = (to.rows.ids.len(), self.queries.rows.d());
+        s.products.resize(s.products.len().max(queries.len() * n), 0.0);
+        let step = (CACHE / (4 * d)).max(1);
+        for from in (0..n).step_by(step) {
+            let part = from..(from + step).min(n);
+            let vectors = &to.rows.vectors[part.start * d..part.end * d];
+            for (i, &q) in queries.iter().enumerate() {
+                dots(self.queries.directed.row(q as usize), vectors, &mut s.products[i * n..][part.clone()]);
+            }
+        }
+        for (i, &q) in queries.iter().enumerate() {
+            self.read(to, q as usize, &mut s.products[i * n..(i + 1) * n], &mut s.hits);
+        }
+    }
+
     fn packed(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
         let (n, d) = (to.rows.ids.len(), self.queries.rows.d());
-        let right = Packed::right(View::new(to.rows.vectors, n, d));
-        let ldc = n.next_multiple_of(right.width());
+        s.right.pack(View::new(to.rows.vectors, n, d));
+        let ldc = n.next_multiple_of(s.right.width());
         s.products.resize(s.products.len().max(UNIT * ldc), 0.0);
         for unit in queries.chunks(UNIT) {
             s.gathered.clear();
             unit.iter().for_each(|&q| s.gathered.extend_from_slice(self.queries.directed.row(q as usize)));
-            let left = Packed::left(View::new(&s.gathered, unit.len(), d));
-            tiles(&left, 0..unit.len(), &right, 0..n, &mut s.products, ldc);
+            s.left.pack(View::new(&s.gathered, unit.len(), d));
+            panel_product(&s.left, 0..unit.len(), &s.right, &mut s.products, ldc);
             for (i, &q) in unit.iter().enumerate() {
                 self.read(to, q as usize, &mut s.products[i * ldc..i * ldc + n], &mut s.hits);
             }
+        }
+    }
+
+    /// As exact search does it: 8-bit codes with certified bounds where the processor has the instructions.
+    fn encoded(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
+        let (n, d, metric) = (to.rows.ids.len(), self.queries.rows.d(), self.index.manifest.metric);
+        let prepared = self.prepared.get_or_init(|| pass::Queries::new(self.queries.rows, metric));
+        let start = to.rows.run.start as usize;
+        let deleted: Vec<usize> = (0..n).filter(|i| to.deleted.contains(start + i)).collect();
+        let Some(pass) = Pass::new(Vectors::new(to.rows.vectors, d), &deleted, prepared) else {
+            return queries.iter().for_each(|&q| self.in_f64(to, q as usize));
+        };
+        let (first, last) = (queries[0] as usize, queries[queries.len() - 1] as usize + 1);
+        // panels begin at multiples of a unit; a unit that others share is compared as a whole
+        for from in (first - first % UNIT..last).step_by(UNIT) {
+            let unit = from..(from + UNIT).min(prepared.rows.n());
+            pass.products(prepared, unit, 0..n, &mut s.pass, |q, products| {
+                if !(first..last).contains(&q) {
+                    return;
+                }
+                let mut found = self.lock(q);
+                s.hits.clear();
+                pass.below(prepared, q, products, 0..n, found.limit, &mut s.hits);
+                let width = |&(column, _): &(u32, f32)| pass.width(prepared, q, column as usize);
+                found.width = s.hits.iter().map(width).fold(found.width, f32::max);
+                self.take(to, q, &mut found, &s.hits, 0.0);
+            });
         }
     }
 
@@ -156,8 +225,13 @@ impl<'a> Scan<'a> {
         hits.clear();
         below(products, bias, scale, found.limit + margin, hits);
         found.width = found.width.max(2.0 * margin);
+        self.take(to, q, &mut found, hits, margin);
+    }
+
+    /// Keeps the columns of `hits` whose keys, less the margin, are lower bounds.
+    fn take(&self, to: &Target<'_>, q: usize, found: &mut Found, hits: &[(u32, f32)], margin: f32) {
         let (start, exclude) = (to.rows.run.start as usize, (self.queries.exclude)(q));
-        for &(column, key) in &*hits {
+        for &(column, key) in hits {
             let row = start + column as usize;
             if !to.deleted.contains(row) && exclude != Some(to.rows.ids[column as usize]) {
                 found.pending.push(Candidate { lower: key - margin, part: to.part as u32, row: row as u32 });
@@ -184,7 +258,7 @@ impl<'a> Scan<'a> {
         Query { index: self.index, row: self.queries.rows.row(q), offset: offset(self.index.manifest.metric, self.norms[q]) }
     }
 
-    fn lock(&self, q: usize) -> std::sync::MutexGuard<'_, Found> {
+    fn lock(&self, q: usize) -> MutexGuard<'_, Found> {
         self.found[q].lock().unwrap_or_else(|e| e.into_inner())
     }
 }
