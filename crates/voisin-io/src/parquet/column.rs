@@ -173,6 +173,10 @@ impl Bounded {
         let page = self.pages.get_next_page()?;
         let wrong = |what: &str| Err(ParquetError::General(what.into()));
         match &page {
+            // room for its values is made before they are read, and each takes a byte or more
+            Some(Page::DictionaryPage { buf, num_values, .. }) if *num_values as usize > buf.len() => {
+                return wrong("more values in a dictionary than bytes");
+            }
             Some(Page::DictionaryPage { .. }) => self.dictionary = true,
             Some(page) => {
                 let packed = matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
