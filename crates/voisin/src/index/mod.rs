@@ -28,6 +28,8 @@ mod segment_writer;
 mod verify;
 
 #[cfg(test)]
+mod crafted_tests;
+#[cfg(test)]
 mod crash_tests;
 
 pub use build::build;

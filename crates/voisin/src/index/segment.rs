@@ -2,7 +2,7 @@
 //!
 //! | block | content |
 //! |---|---|
-//! | `meta` | u64 rows, d, lists, runs, whether ids are strings |
+//! | `meta` | u64 rows, d, lists, runs, whether ids are strings, metric (0 l2, 1 ip, 2 cosine) |
 //! | `lists` | u32 first run of each list, and the number of runs |
 //! | `runs` | a run is at most [`RUN`] rows of one list: [`Run`] |
 //! | `ids` | u64 a row |
@@ -60,6 +60,24 @@ impl Run {
     }
 }
 
+/// How a file says under which metric its facts were computed.
+pub(super) fn metric_code(metric: Metric) -> u64 {
+    match metric {
+        Metric::L2 => 0,
+        Metric::Ip => 1,
+        Metric::Cosine => 2,
+    }
+}
+
+/// The fact of a row, from its squared norm.
+pub(super) fn fact(metric: Metric, norm_squared: f64) -> f32 {
+    match metric {
+        Metric::L2 => norm_squared as f32,
+        Metric::Ip => 0.0,
+        Metric::Cosine => (1.0 / norm_squared.sqrt()) as f32,
+    }
+}
+
 /// Facts kept a row under a metric.
 pub(super) fn has_facts(metric: Metric) -> bool {
     metric != Metric::Ip
@@ -101,13 +119,11 @@ impl Segment {
         let path = folder.join(&entry.at.file);
         let blocks = Blocks::open_known(&path, MAGIC, entry.at.bytes, entry.at.digest.0)?;
         let wrong = |what: &str| Error::corrupt(&path, what);
-        let meta: &[u64] = blocks.checked_values(META, 5)?;
+        let meta: &[u64] = blocks.checked_values(META, 6)?;
         let strings = (shape.ids == IdKind::Strings) as u64;
         let (rows, runs) = (meta[0], meta[3]);
-        if [meta[0], meta[1], meta[2], meta[4]] != [entry.rows, shape.d as u64, shape.nlist as u64, strings]
-            || rows > u32::MAX as u64
-            || runs > rows
-        {
+        let same = [entry.rows, shape.d as u64, shape.nlist as u64, runs, strings, metric_code(shape.metric)];
+        if meta != same || rows > u32::MAX as u64 || runs > rows {
             return Err(wrong("it does not fit the manifest"));
         }
         let lists: &[u32] = blocks.checked_values(LISTS, shape.nlist as u64 + 1)?;

@@ -72,10 +72,8 @@ impl SegmentWriter {
         }
         let (d, metric) = (self.shape.d, self.shape.metric);
         let norms: Vec<f64> = self.pending.par_chunks(d).with_min_len(64).map(|r| dot_f64(r, r)).collect();
-        match metric {
-            Metric::L2 => self.facts.extend(norms.iter().map(|&n| n as f32)),
-            Metric::Cosine => self.facts.extend(norms.iter().map(|&n| (1.0 / n.sqrt()) as f32)),
-            Metric::Ip => {}
+        if has_facts(metric) {
+            self.facts.extend(norms.iter().map(|&n| fact(metric, n)));
         }
         let largest = norms.iter().copied().fold(0.0, f64::max).sqrt();
         let smallest = norms.iter().copied().fold(f64::INFINITY, f64::min).sqrt();
@@ -106,8 +104,9 @@ impl SegmentWriter {
         self.out.block(IDS, bytemuck::cast_slice(&self.ids))?;
         self.out.block(FACTS, bytemuck::cast_slice(&self.facts))?;
         let strings = self.shape.ids == IdKind::Strings;
-        let meta = [rows, self.shape.d, self.shape.nlist, self.runs.len(), strings as usize].map(|x| x as u64);
-        self.out.block(META, bytemuck::cast_slice(&meta))?;
+        let shape = &self.shape;
+        let meta = [rows, shape.d, shape.nlist, self.runs.len(), strings as usize, metric_code(shape.metric) as usize];
+        self.out.block(META, bytemuck::cast_slice(&meta.map(|x| x as u64)))?;
         self.out.block(LISTS, bytemuck::cast_slice(&self.lists))?;
         self.out.block(RUNS, bytemuck::cast_slice(&self.runs))?;
         let mut order: Vec<u32> = (0..rows as u32).collect();

@@ -6,10 +6,11 @@ use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
 use super::model;
 use super::opened::{self, leftovers};
 use super::params::{Problem, VerifyReport};
-use super::segment::Segment;
-use crate::{Error, Result, Watch, screen};
+use super::segment::{Rows, Segment, fact, has_facts};
+use crate::{Error, Metric, Result, Watch, screen};
 use std::collections::HashSet;
 use std::path::Path;
+use voisin_kernels::dot_f64;
 
 /// Reads everything that belongs to an index and lists what is wrong: checksums, tables that contradict each other, ids
 /// that stand twice, vectors that cannot be ranked, files that nobody names.
@@ -85,15 +86,21 @@ impl Verifying {
         }
         let segment = Segment::open(&folder, entry, shape)?;
         self.all(&path, segment.blocks.check_all());
-        let mut bad = 0u64;
+        let (mut bad, mut wrong) = (0u64, 0u64);
         for r in 0..segment.runs().len() {
             match segment.visit(r) {
-                Ok(rows) => bad += screen(crate::Vectors::new(rows.vectors, shape.d), manifest.metric).len() as u64,
+                Ok(rows) => {
+                    bad += screen(crate::Vectors::new(rows.vectors, shape.d), manifest.metric).len() as u64;
+                    wrong += facts_that_are_wrong(&rows, manifest.metric, shape.d);
+                }
                 Err(e) => self.problem(&path, e),
             }
         }
         if bad > 0 {
             self.problem(&path, Error::corrupt(&path, format!("{bad} vectors cannot be ranked (NaN, infinite or zero)")));
+        }
+        if wrong > 0 {
+            self.problem(&path, Error::corrupt(&path, format!("the norms of {wrong} vectors are wrong")));
         }
         self.lookups(&segment, &deleted, &path, manifest.ids)?;
         self.report.vectors += entry.rows;
@@ -119,4 +126,13 @@ impl Verifying {
         }
         Ok(())
     }
+}
+
+/// Rows whose norm is not what the segment says of it.
+fn facts_that_are_wrong(rows: &Rows<'_>, metric: Metric, d: usize) -> u64 {
+    let wrong = |(i, x): (usize, &[f32])| {
+        let norm = dot_f64(x, x);
+        (has_facts(metric) && rows.facts[i] != fact(metric, norm)) || (norm.sqrt() as f32) > rows.run.reach
+    };
+    rows.vectors.chunks_exact(d).enumerate().filter(|&r| wrong(r)).count() as u64
 }
