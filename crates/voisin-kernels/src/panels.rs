@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn bf16_rounds_to_nearest_even() {
         // 1 + 2^-8 lies half-way between 1 and 1 + 2^-7; 1 + 3 * 2^-8 half-way above
-        for (x, want) in [(1.0, 1.0), (1.00390625, 1.0), (1.01171875, 1.015625), (-3.1415927, -3.140625)] {
+        let e = 1.0 / 256.0;
+        for (x, want) in [(1.0, 1.0), (1.0 + e, 1.0), (1.0 + 3.0 * e, 1.0 + 4.0 * e), (-3.1, -3.09375)] {
             assert_eq!(f32::from_bits(bf16(x) << 16), want);
         }
     }

@@ -89,10 +89,14 @@ impl Network {
 
     /// One step on the given rows; returns the sum of the losses and the number of right predictions.
     pub(crate) fn step(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64], lr: f32) -> (f64, usize) {
+        self.step += 1;
+        self.step_by(data, labels, rows, AdamStep::new(self.step, lr))
+    }
+
+    fn step_by(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64], adam_step: AdamStep) -> (f64, usize) {
         self.forward_backward(data, labels, rows);
         self.pack_batch(rows.len());
-        self.step += 1;
-        self.descend(rows.len(), AdamStep::new(self.step, lr));
+        self.descend(rows.len(), adam_step);
         self.pack_weights();
         let losses = &self.losses[..rows.len()];
         (losses.iter().map(|l| l.0 as f64).sum(), losses.iter().filter(|l| l.1).count())
@@ -265,5 +269,132 @@ impl Block<'_> {
         for ((w, (m, v)), g) in weight.chunks_exact_mut(n).zip(moments).zip(gradient.chunks_exact(ldc)) {
             adam(w, &g[..n], m, v, s);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{rng::Random, warm};
+    use super::*;
+    use serde_json::Value;
+
+    /// Adam without moments and without a root: the weights minus their gradient.
+    const PLAIN: AdamStep = AdamStep { beta1: 0.0, beta2: 1.0, rate: 1.0, root: 1.0, epsilon: 1.0 };
+
+    fn sample(n: usize, d: usize, nlist: u64) -> (Matrix, Vec<u32>) {
+        let mut rng = Random::new(5, 0);
+        let x = (0..n * d).map(|_| (rng.unit() * 2.0 - 1.0) as f32).collect();
+        (Matrix::new(x, d), (0..n).map(|_| rng.below(nlist) as u32).collect())
+    }
+
+    /// Mean cross-entropy in f64.
+    fn loss(layers: &[Linear], x: &Matrix, y: &[u32]) -> f64 {
+        let mut sum = 0.0;
+        for (row, &label) in x.view().iter().zip(y) {
+            let mut v: Vec<f64> = row.iter().map(|&x| x as f64).collect();
+            for (i, l) in layers.iter().enumerate() {
+                let z = |(w, &b): (&[f32], &f32)| w.iter().zip(&v).map(|(&w, &x)| w as f64 * x).sum::<f64>() + b as f64;
+                let out: Vec<f64> = l.weight.view().iter().zip(&l.bias).map(z).collect();
+                v = if i + 1 < layers.len() { out.iter().map(|z| z.max(0.0)).collect() } else { out };
+            }
+            sum += v.iter().map(|z| z.exp()).sum::<f64>().ln() - v[label as usize];
+        }
+        sum / y.len() as f64
+    }
+
+    #[test]
+    fn gradients_are_the_slopes_of_the_loss() {
+        // several chunks, several blocks of outputs, sizes that fill no tile
+        let (d, hidden, nlist, n) = (5, [30, 7], 4, 101);
+        let (x, y) = sample(n, d, nlist as u64);
+        let layers = warm::random(d, nlist, &hidden, &mut Random::new(1, 1));
+        let mut network = Network::new(layers.clone(), n, Words::F32, 1.0);
+        let rows: Vec<u64> = (0..n as u64).collect();
+        let (sum, _) = network.step_by(x.view(), &y, &rows, PLAIN);
+        assert!((sum / n as f64 - loss(&layers, &x, &y)).abs() < 1e-6);
+        let after = network.model().unwrap();
+        for i in 0..3 {
+            for at in 0..layers[i].weight.data().len() {
+                let slope = slope(&layers, &x, &y, |l, by| l[i].weight.data_mut()[at] += by);
+                let got = layers[i].weight.data()[at] as f64 - after.layers()[i].weight.data()[at] as f64;
+                assert!((slope - got).abs() < 2e-5 + 1e-3 * slope.abs(), "layer {i}, weight {at}: {slope} and {got}");
+            }
+            for at in 0..layers[i].bias.len() {
+                let slope = slope(&layers, &x, &y, |l, by| l[i].bias[at] += by);
+                let got = layers[i].bias[at] as f64 - after.layers()[i].bias[at] as f64;
+                assert!((slope - got).abs() < 2e-5 + 1e-3 * slope.abs(), "layer {i}, bias {at}: {slope} and {got}");
+            }
+        }
+    }
+
+    fn slope(layers: &[Linear], x: &Matrix, y: &[u32], change: impl Fn(&mut [Linear], f32)) -> f64 {
+        let by = 1.0 / 16384.0; // small: no unit may switch between the two
+        let (mut up, mut down) = (layers.to_vec(), layers.to_vec());
+        change(&mut up, by);
+        change(&mut down, -by);
+        (loss(&up, x, y) - loss(&down, x, y)) / (2.0 * by as f64)
+    }
+
+    fn fixture() -> Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/partition/torch.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn floats(v: &Value) -> Vec<f32> {
+        v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+    }
+
+    fn matrix(v: &Value) -> Matrix {
+        let rows: Vec<Vec<f32>> = v.as_array().unwrap().iter().map(floats).collect();
+        Matrix::new(rows.concat(), rows[0].len())
+    }
+
+    fn layers(v: &Value) -> Vec<Linear> {
+        v.as_array().unwrap().iter().map(|l| Linear { weight: matrix(&l["weight"]), bias: floats(&l["bias"]) }).collect()
+    }
+
+    fn near(got: &[Linear], want: &[Linear], tolerance: f32) {
+        for (g, w) in got.iter().zip(want) {
+            for (a, b) in g.weight.data().iter().chain(&g.bias).zip(w.weight.data().iter().chain(&w.bias)) {
+                assert!((a - b).abs() <= tolerance, "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn steps_of_adam_are_those_of_torch() {
+        let f = fixture();
+        let (x, y) = (matrix(&f["x"]), f["y"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect::<Vec<_>>());
+        let rows: Vec<u64> = (0..x.n() as u64).collect();
+        for (words, tolerance) in [(Words::F32, 2e-6), (Words::Bf16, 2e-2)] {
+            let first = Mlp::new(layers(&f["layers"])).unwrap();
+            for (got, want) in first.forward(x.view()).data().iter().zip(matrix(&f["logits"]).data()) {
+                assert!((got - want).abs() < 1e-5, "{got} and {want}");
+            }
+            for steps in [1, 5] {
+                let mut network = Network::new(layers(&f["layers"]), 11, words, 1.0);
+                for step in 0..steps {
+                    let (loss, _) = network.step(x.view(), &y, &rows, 1e-2);
+                    let want = f["loss"].as_f64().unwrap();
+                    assert!(step > 0 || (loss / 11.0 - want).abs() < if words == Words::F32 { 1e-6 } else { 1e-2 });
+                }
+                near(network.model().unwrap().layers(), &layers(&f[format!("after_{steps}")]), tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn scaled_rows_give_a_model_for_the_rows_as_they_are() {
+        let (x, y) = sample(60, 6, 4);
+        let small = Matrix::new(x.data().iter().map(|v| v / 64.0).collect(), 6);
+        let train = |data: &Matrix, scale: f32| {
+            let mut network = Network::new(warm::random(6, 4, &[8], &mut Random::new(1, 1)), 60, Words::F32, scale);
+            let rows: Vec<u64> = (0..60).collect();
+            for _ in 0..5 {
+                network.step(data.view(), &y, &rows, 1e-2);
+            }
+            network.model().unwrap().forward(data.view())
+        };
+        assert_eq!(train(&x, 1.0), train(&small, 64.0));
     }
 }

@@ -82,8 +82,8 @@ impl Default for TrainParams {
 ///
 /// In f32 they are those of the learned metric index as it was published: 10 epochs of 256 rows a step, 1e-3 throughout,
 /// random first weights. In bf16 they are what reached at least its recall soonest (benches/README.md): a warm start,
-/// 2 epochs of about n / 64 and at most 1024 rows a step, falling from 5e-4; without a warm start 5 epochs of at most 512
-/// rows, falling from 4e-3.
+/// 2 epochs of about n / 64 and at most 1024 rows a step, falling from 5e-4; without a warm start at least 5 epochs of at
+/// most 512 rows, falling from 4e-3.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Passes over the training rows.
@@ -104,17 +104,24 @@ impl TrainParams {
         let bf16 = self.precision == Precision::Bf16;
         let warm_start = self.warm_start.unwrap_or(bf16) && warm::fits(nlist, &self.hidden);
         let some = |most: usize| (n / 64).next_power_of_two().clamp(64, most);
-        let (epochs, lr, batch) = match (bf16, warm_start) {
-            (false, _) => (10, 1e-3, 256),
-            (true, true) => (2, 5e-4, some(1024)),
-            (true, false) => (5, 4e-3, some(512)),
+        let (lr, batch) = match (bf16, warm_start) {
+            (false, _) => (1e-3, 256),
+            (true, true) => (5e-4, some(1024)),
+            (true, false) => (4e-3, some(512)),
+        };
+        let batch = self.batch.unwrap_or(batch);
+        let epochs = match (bf16, warm_start) {
+            (false, _) => 10,
+            (true, true) => 2,
+            // small sets: about as many steps as a set of 60,000 takes
+            (true, false) => 600usize.div_ceil(n.div_ceil(batch.max(1)).max(1)).clamp(5, 50),
         };
         let schedule = if bf16 { Schedule::Linear } else { Schedule::Constant };
         Recipe {
             epochs: self.epochs.unwrap_or(epochs),
             lr: self.lr.unwrap_or(lr),
             schedule: self.schedule.unwrap_or(schedule),
-            batch: self.batch.unwrap_or(batch),
+            batch,
             warm_start,
         }
     }
