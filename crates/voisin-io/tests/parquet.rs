@@ -175,10 +175,10 @@ fn no_byte_flip_panics() {
     }
 }
 
-/// What fuzzing found: a dictionary that claims billions of values, a text cut within its length.
+/// What fuzzing found: a dictionary that claims billions of values, a header with endless lists, a text cut within its length.
 #[test]
 fn earlier_finds_stay_fixed() {
-    for name in ["dictionary_count.parquet", "text_cut.parquet"] {
+    for name in ["dictionary_count.parquet", "header_list.parquet", "text_cut.parquet"] {
         let _ = use_all(&std::fs::read(fixture("damaged").join(name)).unwrap());
     }
 }
