@@ -467,3 +467,56 @@ fn building_anew_replaces_the_index_and_its_files() {
     assert_eq!(std::fs::read_dir(path.join("segments")).unwrap().count(), 1);
     assert!(index::verify(&path, &Quiet).unwrap().problems.is_empty());
 }
+
+#[test]
+fn rows_that_do_not_fit_in_memory_are_streamed() {
+    let mut base = rows(5000, 41);
+    base.row_mut(4321)[0] = f32::INFINITY;
+    let dir = tempfile::tempdir().unwrap();
+    for (i, spec) in SPECS.iter().enumerate() {
+        let path = dir.path().join(format!("{i}"));
+        // a quarter of it holds 1,365 rows, an eighth fewer than the smallest segment
+        let p = BuildParams { memory_limit: Some(1 << 19), on_bad: OnBad::Skip, ..params(spec, Metric::Cosine) };
+        let report = index::build(&source(&base), &path, &p, &Quiet).unwrap();
+        assert_eq!((report.n, report.skipped, report.segments), (4999, 1, 5));
+        assert!(report.trained_on < 1400);
+        let kept: Vec<(u64, &[f32])> = numbered(&base).into_iter().filter(|x| x.0 != 4321).collect();
+        check_exact(&Index::open(&path).unwrap(), rows(20, 42).view(), &kept, 6);
+        let p = BuildParams { on_bad: OnBad::Error, ..p };
+        let e = index::build(&source(&base), &dir.path().join("never"), &p, &Quiet).unwrap_err();
+        assert_eq!(e.to_string(), "base, row 4321: a value is infinite");
+    }
+}
+
+/// Stops when it is asked for the n-th time.
+struct StopAt(std::sync::atomic::AtomicI64);
+
+impl voisin::Watch for StopAt {
+    fn stopped(&self) -> bool {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0
+    }
+}
+
+#[test]
+fn a_build_that_is_stopped_goes_on() {
+    let base = rows(2000, 43);
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let p = BuildParams { segment_rows: Some(400), ..params("IVF16,Flat", Metric::L2) };
+    index::build(&source(&base), &whole, &p, &Quiet).unwrap();
+    let path = dir.path().join("x");
+    let mut stops = 0;
+    for limit in 1i32.. {
+        match index::build(&source(&base), &path, &p, &StopAt(i64::from(limit).into())) {
+            Ok(report) => {
+                assert!(report.resumed > 0 && stops > 1, "stopped {stops} times");
+                break;
+            }
+            Err(e) => assert!(matches!(e, Error::Stopped), "{e}"),
+        }
+        stops += 1;
+    }
+    for file in ["manifest.json", "model.vsn", "segments/00001-0004.vsn"] {
+        assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(path.join(file)).unwrap(), "{file}");
+    }
+}

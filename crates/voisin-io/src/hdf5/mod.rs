@@ -23,8 +23,8 @@ use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_e
 
 pub(crate) use source::{H5Source, stored_bytes};
 pub(crate) use strings::read as read_strings;
-pub(crate) use tree::{Found, by_name, walk};
 pub use strings::texts;
+pub(crate) use tree::{Found, by_name, walk};
 pub use writer::AttrValue;
 pub(crate) use writer::Writer;
 

@@ -15,14 +15,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Below this many rows `Flat` is chosen.
 const FLAT_BELOW: u64 = 20_000;
-/// Without a memory limit, data up to this size is held in memory while an index is built.
-const HELD: u64 = 4 << 30;
+/// Bytes of vectors that may be held in memory at once. k-means and unit lengths need as much again each.
+fn held(memory_limit: Option<u64>) -> u64 {
+    memory_limit.map_or(2 << 30, |l| l / 4)
+}
 
 /// Builds an index of `base` in the folder `dir`.
 ///
 /// An index that is there stays readable until the new one is complete, and is replaced by it. A build that was killed
 /// goes on after its last finished file when it is started again; the outcome is the same, byte for byte. Memory: the
-/// rows where they fit half the limit (4 GiB without one), otherwise the training sample or one segment.
+/// rows where they fit a quarter of the limit (2 GiB without one), otherwise the training sample or two segments.
 ///
 /// # Errors
 /// No rows, rows that cannot be ranked, more lists than rows, a model that does not fit, ids that stand twice, a folder
@@ -362,8 +364,7 @@ impl Building<'_> {
     /// Reads all rows where they fit.
     fn hold(&mut self) -> Result<()> {
         let (n, d) = (self.base.len(), self.base.dim() as u64);
-        let held = self.params.memory_limit.map_or(HELD, |l| l / 2);
-        if n.checked_mul(4 * d).is_none_or(|bytes| bytes > held) {
+        if n.checked_mul(4 * d).is_none_or(|bytes| bytes > held(self.params.memory_limit)) {
             return Ok(());
         }
         let start = Instant::now();
@@ -377,7 +378,7 @@ impl Building<'_> {
     fn train(&mut self) -> Result<(Partition, u64)> {
         let (params, nlist, metric, d) = (self.params, self.spec.nlist(), self.params.metric, self.base.dim());
         let learned = matches!(self.spec.partition, PartitionSpec::Learned { .. });
-        let fits = (params.memory_limit.map_or(HELD, |l| l / 2) / (4 * d as u64)).max(nlist as u64);
+        let fits = (held(params.memory_limit) / (4 * d as u64)).max(nlist as u64);
         let usual = if learned { u64::MAX } else { 256 * nlist as u64 };
         let wanted = params.train_size.unwrap_or(usual.min(fits));
         let start = Instant::now();

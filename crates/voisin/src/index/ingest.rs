@@ -185,39 +185,75 @@ impl Job<'_> {
         let n = self.source.len();
         watch.begin("store", n, "vectors");
         watch.advance(journal.next_row);
-        while journal.next_row < n {
-            watch.check()?;
-            let range = journal.next_row..n.min(journal.next_row + self.segment_rows);
-            let read;
-            let (rows, numbers) = match self.whole {
-                Some(w) => {
-                    let at = |row| w.numbers.partition_point(|&x| x < row);
+        match self.whole {
+            Some(whole) => {
+                while journal.next_row < n {
+                    let range = self.next(journal);
+                    let at = |row| whole.numbers.partition_point(|&x| x < row);
                     let part = at(range.start)..at(range.end);
-                    (w.rows.view().rows(part.clone()), &w.numbers[part])
+                    let rows = whole.rows.view().rows(part.clone());
+                    self.store(range, rows, &whole.numbers[part], journal, seconds, watch)?;
                 }
-                None => {
-                    let start = Instant::now();
-                    read = load(self.source, range.clone(), self.shape.metric, self.on_bad, &crate::Quiet)?;
-                    seconds.read += start.elapsed().as_secs_f64();
-                    (read.rows.view(), &read.numbers[..])
-                }
-            };
-            journal.skipped += (range.end - range.start) - numbers.len() as u64;
-            if !numbers.is_empty() {
-                let lists = self.assign(rows, seconds);
-                watch.check()?;
-                let start = Instant::now();
-                let file = format!("{:05}-{:04}.vsn", journal.generation, journal.segments.len());
-                journal.segments.push(self.write(file, rows, numbers, &lists)?);
-                seconds.write += start.elapsed().as_secs_f64();
             }
-            journal.next_row = range.end;
-            let start = Instant::now();
-            journal.save(self.dir)?;
-            seconds.write += start.elapsed().as_secs_f64();
-            watch.advance(range.end - range.start);
+            None => self.run_streamed(journal, seconds, watch)?,
         }
         watch.end();
+        Ok(())
+    }
+
+    fn next(&self, journal: &Journal) -> Range<u64> {
+        journal.next_row..self.source.len().min(journal.next_row + self.segment_rows)
+    }
+
+    /// The rows of the next segment are read while those of the last are stored.
+    fn run_streamed(&self, journal: &mut Journal, seconds: &mut Seconds, watch: &dyn Watch) -> Result<()> {
+        let (first, n) = (journal.next_row, self.source.len());
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::sync_channel(0);
+            scope.spawn(move || {
+                for start in (first..n).step_by(self.segment_rows as usize) {
+                    let range = start..n.min(start + self.segment_rows);
+                    let read = load(self.source, range, self.shape.metric, self.on_bad, &crate::Quiet);
+                    let failed = read.is_err();
+                    if send.send(read).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            while journal.next_row < n {
+                let start = Instant::now();
+                let read = receive.recv().expect("the reader sends every segment or an error")?;
+                seconds.read += start.elapsed().as_secs_f64();
+                self.store(self.next(journal), read.rows.view(), &read.numbers, journal, seconds, watch)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn store(
+        &self,
+        range: Range<u64>,
+        rows: Vectors<'_>,
+        numbers: &[u64],
+        journal: &mut Journal,
+        seconds: &mut Seconds,
+        watch: &dyn Watch,
+    ) -> Result<()> {
+        watch.check()?;
+        journal.skipped += (range.end - range.start) - numbers.len() as u64;
+        if !numbers.is_empty() {
+            let lists = self.assign(rows, seconds);
+            watch.check()?;
+            let start = Instant::now();
+            let file = format!("{:05}-{:04}.vsn", journal.generation, journal.segments.len());
+            journal.segments.push(self.write(file, rows, numbers, &lists)?);
+            seconds.write += start.elapsed().as_secs_f64();
+        }
+        journal.next_row = range.end;
+        let start = Instant::now();
+        journal.save(self.dir)?;
+        seconds.write += start.elapsed().as_secs_f64();
+        watch.advance(range.end - range.start);
         Ok(())
     }
 
@@ -262,13 +298,15 @@ impl Job<'_> {
     }
 }
 
-/// Rows of a segment: what is asked for, or what fits 1 GiB or a third of the memory limit.
+/// Rows of a segment: what is asked for, or what fits 1 GiB or an eighth of the memory limit.
+///
+/// Where rows are streamed, two segments are in memory.
 pub(super) fn segment_rows(asked: Option<u64>, d: usize, memory_limit: Option<u64>) -> Result<u64> {
     match asked {
         Some(0) => Err(Error::param("segment-rows", 0, "at least 1")),
         Some(n) => Ok(n.min(u32::MAX as u64)),
         None => {
-            let bytes = memory_limit.map_or(1 << 30, |l| (l / 3).min(1 << 30));
+            let bytes = memory_limit.map_or(1 << 30, |l| (l / 8).min(1 << 30));
             Ok((bytes / (4 * d as u64)).max(1024))
         }
     }
