@@ -1,6 +1,7 @@
 //! Every spec under every metric: built, searched, changed, and compared with a plain f64 computation.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use voisin::index::{self, AddParams, BuildParams, IdList, Ids};
 use voisin::{Error, Index, Matrix, MemSource, Metric, OnBad, Quiet, SearchParams, Spec, StringIds, Vectors};
 
@@ -488,12 +489,25 @@ fn rows_that_do_not_fit_in_memory_are_streamed() {
     }
 }
 
-/// Stops when it is asked for the n-th time.
-struct StopAt(std::sync::atomic::AtomicI64);
+/// Stops once some rows are stored.
+#[derive(Default)]
+struct StopAt {
+    rows: u64,
+    storing: AtomicBool,
+    stored: AtomicU64,
+}
 
 impl voisin::Watch for StopAt {
+    fn begin(&self, stage: &str, _: u64, _: &str) {
+        self.storing.store(stage == "store", Relaxed);
+    }
+    fn advance(&self, n: u64) {
+        if self.storing.load(Relaxed) {
+            self.stored.fetch_add(n, Relaxed);
+        }
+    }
     fn stopped(&self) -> bool {
-        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0
+        self.storing.load(Relaxed) && self.stored.load(Relaxed) >= self.rows
     }
 }
 
@@ -501,22 +515,20 @@ impl voisin::Watch for StopAt {
 fn a_build_that_is_stopped_goes_on() {
     let base = rows(2000, 43);
     let dir = tempfile::tempdir().unwrap();
-    let whole = dir.path().join("whole");
-    let p = BuildParams { segment_rows: Some(400), ..params("IVF16,Flat", Metric::L2) };
-    index::build(&source(&base), &whole, &p, &Quiet).unwrap();
-    let path = dir.path().join("x");
-    let mut stops = 0;
-    for limit in 1i32.. {
-        match index::build(&source(&base), &path, &p, &StopAt(i64::from(limit).into())) {
-            Ok(report) => {
-                assert!(report.resumed > 0 && stops > 1, "stopped {stops} times");
-                break;
-            }
-            Err(e) => assert!(matches!(e, Error::Stopped), "{e}"),
+    let (whole, path) = (dir.path().join("whole"), dir.path().join("x"));
+    for memory_limit in [None, Some(1 << 19)] {
+        let p = BuildParams { segment_rows: Some(400), memory_limit, ..params("IVF16,Flat", Metric::L2) };
+        index::build(&source(&base), &whole, &p, &Quiet).unwrap();
+        for rows in [0, 800, 1600] {
+            let stop = StopAt { rows, ..Default::default() };
+            assert!(matches!(index::build(&source(&base), &path, &p, &stop), Err(Error::Stopped)));
         }
-        stops += 1;
-    }
-    for file in ["manifest.json", "model.vsn", "segments/00001-0004.vsn"] {
-        assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(path.join(file)).unwrap(), "{file}");
+        let report = index::build(&source(&base), &path, &p, &Quiet).unwrap();
+        assert_eq!((report.resumed, report.objective.len()), (1600, 0));
+        for file in ["manifest.json", "model.vsn", "segments/00001-0004.vsn"] {
+            assert!(std::fs::read(whole.join(file)).unwrap() == std::fs::read(path.join(file)).unwrap(), "{file}");
+        }
+        std::fs::remove_dir_all(&whole).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -73,7 +73,9 @@ fn words_of_every_block() {
         let dir = tempfile::tempdir().unwrap();
         let path = sample(dir.path(), spec);
         let manifest = std::fs::read(path.join(MANIFEST)).unwrap();
-        for file in Manifest::load(&path).unwrap().files() {
+        // the files of vectors are the same for every spec
+        let files = Manifest::load(&path).unwrap().files();
+        for file in files.into_iter().filter(|f| spec.starts_with("LMI") || f == "model.vsn") {
             let good = std::fs::read(path.join(&file)).unwrap();
             let blocks = u32::from_le_bytes(good[12..16].try_into().unwrap()) as usize;
             for at in (32 + 32 * blocks..good.len()).step_by(4) {
