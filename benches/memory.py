@@ -15,6 +15,7 @@ def high_water(pid):
     except (OSError, StopIteration):
         return 0
 
+
 a = arguments(__doc__, limit=(256, "memory limit in MiB"), d=(384, "dimensions"))
 limit = a.limit << 20
 n = 4 * limit // (4 * a.d)

@@ -151,6 +151,14 @@ fn bench_takes_a_truth_and_says_once_what_is_wrong() {
     assert_eq!((&v["points"][0]["recall"]["5"], &v["truth"]), (&json!(1.0), &json!(truth)), "{v}");
     assert!(v["points"][0]["recall_by_distance"].as_object().unwrap().is_empty(), "ivecs have no distances: {v}");
 
+    let mut nan = rows(300, 8, 1);
+    nan[100 * 8 + 3] = f32::NAN;
+    let broken = dir.write("broken.fvecs", fvecs(&nan, 8));
+    let args = ["bench", "--base", &broken, "--queries", &queries, "--index", "IVF4,Flat", "--nprobe", "4", "--repeat", "1"];
+    assert!(bad(&args, 1).contains("row 100: a value is NaN"));
+    let v = json(&[&args[..], &["--on-bad", "skip"]].concat());
+    assert_eq!(v["points"][0]["recall"]["10"], 1.0, "rows keep their numbers: {v}");
+
     assert!(with(&["--index", "Flat", "--truth", &truth], 2).contains("k = 10"));
     assert!(with(&["--index", "IVF4,Flatt"], 2).contains("did you mean Flat?"));
     assert!(with(&["--index", "IVF400,Flat"], 2).contains("400"));

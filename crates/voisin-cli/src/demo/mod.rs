@@ -198,7 +198,7 @@ impl Demo {
         let index = self.out.join("lmi");
         let queries = match (&self.base[..], &self.queries[..]) {
             ([], _) => "data/debtext-demo.h5",
-            (_, []) => "QUERIES",
+            (_, []) => "FILE",
             (_, [first, ..]) => first,
         };
         o.line(format!("go on with: voisin search {} --queries {queries} --nprobe 4", index.display()));

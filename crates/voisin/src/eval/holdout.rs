@@ -25,12 +25,11 @@ impl HeldOut {
     /// Unless at least one row stays on each side; what reading gives.
     pub fn new(inner: Box<dyn Source>, count: usize, seed: u64) -> Result<(HeldOut, Matrix)> {
         let n = inner.len();
+        if n < 2 {
+            return Err(Error::param("rows", n, format!("at least 2 in {}, of which some become queries", inner.name())));
+        }
         if count == 0 || count as u64 >= n {
-            return Err(Error::param(
-                "queries held out",
-                count,
-                format!("1 to {}, so that vectors are left", n.saturating_sub(1)),
-            ));
+            return Err(Error::param("queries held out", count, format!("1 to {}, so that vectors are left", n - 1)));
         }
         let Ok(rows) = usize::try_from(n) else { return Err(Error::param("rows", n, "what the machine can address")) };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
