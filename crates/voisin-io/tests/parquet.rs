@@ -166,7 +166,7 @@ fn every_truncation_is_an_error() {
 fn no_byte_flip_panics() {
     for name in ALL {
         let mut bytes = std::fs::read(fixture(name)).unwrap();
-        for (i, at) in (0..bytes.len()).enumerate() {
+        for (i, at) in (0..bytes.len()).step_by(2).enumerate() {
             let with = [0xff, 0x01, 0x80][i % 3];
             bytes[at] ^= with;
             let _ = use_all(&bytes);
@@ -175,10 +175,10 @@ fn no_byte_flip_panics() {
     }
 }
 
-/// What fuzzing found: a dictionary that claims billions of values, a header with endless lists, a text cut within its length.
+/// What fuzzing found: a dictionary that claims billions of values, endless lists in header and footer, a text cut within its length.
 #[test]
 fn earlier_finds_stay_fixed() {
-    for name in ["dictionary_count.parquet", "header_list.parquet", "text_cut.parquet"] {
+    for name in ["dictionary_count.parquet", "footer_list.parquet", "header_list.parquet", "text_cut.parquet"] {
         let _ = use_all(&std::fs::read(fixture("damaged").join(name)).unwrap());
     }
 }

@@ -75,6 +75,7 @@ struct File {
 
 impl File {
     fn open(raw: Arc<InFile>) -> Result<File> {
+        parse(raw.path(), || pages::check_footer(&raw))?;
         let reader = parse(raw.path(), || SerializedFileReader::new(Chunks(raw.clone())))?;
         let mut starts = vec![0u64];
         for group in reader.metadata().row_groups() {

@@ -1,7 +1,7 @@
-//! The file as the library's page reader sees it.
+//! The file as the library's page reader sees it, and a look at Thrift structures before the library parses them.
 //!
-//! That reader believes a page's header: it allocates what the page says that it unpacks to, up to 2 GiB, and goes
-//! through lists of as many elements as they claim, also past the end of the file. So the header is looked at first.
+//! The library believes them: it allocates what a page says that it unpacks to, up to 2 GiB, and goes through lists of as
+//! many elements as they claim, also past the end of the file, and without reading a byte where they are of bools.
 //! (Thrift compact protocol: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.)
 
 use std::io::{BufReader, Seek, SeekFrom};
@@ -48,7 +48,8 @@ impl Pages {
         // statistics in a header may hold values of any length; nearly all headers are below a hundred bytes
         for window in [1 << 8, 1 << 14, 1 << 20] {
             let len = self.0.len().saturating_sub(start).min(window);
-            let mut header = Header { rest: &self.get_bytes(start, len as usize)?, sizes: [None; 2] };
+            let bytes = self.get_bytes(start, len as usize)?;
+            let mut header = Thrift { rest: &bytes, lists: false, sizes: [None; 2] };
             match header.fields(0) {
                 Some(true) => match header.sizes {
                     [Some(unpacked), Some(packed)] => return Ok((unpacked, packed)),
@@ -62,44 +63,84 @@ impl Pages {
     }
 }
 
-/// A walk through a page header.
-struct Header<'a> {
+/// Whether the footer is a structure whose lists are as long as they say.
+///
+/// # Errors
+/// `General` if not; a file without a footer is left to the library.
+pub(super) fn check_footer(file: &InFile) -> Result<()> {
+    let end = file.len().saturating_sub(8);
+    let tail = file.bytes(end, file.len() - end).map_err(|e| ParquetError::EOF(e.to_string()))?;
+    let (Some(len), Some(b"PAR1")) = (tail.first_chunk::<4>(), tail.get(4..)) else { return Ok(()) };
+    let len = u32::from_le_bytes(*len) as u64;
+    let Some(start) = end.checked_sub(len) else { return Ok(()) };
+    let bytes = file.bytes(start, len).map_err(|e| ParquetError::EOF(e.to_string()))?;
+    match (Thrift { rest: &bytes, lists: true, sizes: [None; 2] }).fields(0) {
+        Some(true) => Ok(()),
+        _ => Err(ParquetError::General("the footer is damaged".into())),
+    }
+}
+
+/// A walk through a structure.
+struct Thrift<'a> {
     rest: &'a [u8],
-    /// Fields 2 and 3: unpacked and packed size.
+    /// Whether it may have lists: footers have some, page headers none.
+    lists: bool,
+    /// Fields 2 and 3 of a page header: unpacked and packed size.
     sizes: [Option<u64>; 2],
 }
 
-impl Header<'_> {
-    /// Walks through the fields of a struct; `None` where the bytes end, `Some(false)` for what no page header has.
+impl Thrift<'_> {
+    /// Walks through the fields of a struct; `None` where the bytes end, `Some(false)` for what Parquet does not have.
     fn fields(&mut self, depth: u32) -> Option<bool> {
         let mut id = 0u64;
         loop {
-            let [kind] = *self.take(1)? else { return None };
-            if kind == 0 {
+            let [head] = *self.take(1)? else { return None };
+            if head == 0 {
                 return Some(true);
             }
-            id = if kind >> 4 == 0 { self.number()? >> 1 } else { id.saturating_add((kind >> 4) as u64) };
-            match kind & 15 {
-                1 | 2 => {} // a bool is in its kind
-                3 => drop(self.take(1)?),
-                4..=6 => {
+            id = if head >> 4 == 0 { self.number()? >> 1 } else { id.saturating_add((head >> 4) as u64) };
+            match head & 15 {
+                1 | 2 => {} // a bool is in its type
+                5 if depth == 0 && (id == 2 || id == 3) => {
                     let zigzag = self.number()?; // even numbers are the positive ones
-                    if depth == 0 && (id == 2 || id == 3) {
-                        self.sizes[id as usize - 2] = (zigzag & 1 == 0).then_some(zigzag >> 1);
+                    self.sizes[id as usize - 2] = (zigzag & 1 == 0).then_some(zigzag >> 1);
+                }
+                kind => {
+                    if !self.value(kind, depth)? {
+                        return Some(false);
                     }
                 }
-                7 => drop(self.take(8)?),
-                8 => {
-                    let len = self.number()?;
-                    self.take(usize::try_from(len).ok()?)?;
-                }
-                12 if depth < 4 => match self.fields(depth + 1)? {
-                    true => {}
-                    false => return Some(false),
-                },
-                _ => return Some(false), // lists, sets and maps among them
             }
         }
+    }
+
+    /// Walks through a value that is no bool.
+    fn value(&mut self, kind: u8, depth: u32) -> Option<bool> {
+        match kind {
+            3 => drop(self.take(1)?),
+            4..=6 => drop(self.number()?),
+            7 => drop(self.take(8)?),
+            8 => {
+                let len = self.number()?;
+                self.take(usize::try_from(len).ok()?)?;
+            }
+            9 if self.lists && depth < 16 => {
+                let [head] = *self.take(1)? else { return None };
+                let count = if head >> 4 == 15 { self.number()? } else { (head >> 4) as u64 };
+                // each takes a byte or more, but for bools, which the library skips without reading
+                if head & 15 <= 2 && count > 0 {
+                    return Some(false);
+                }
+                for _ in 0..count {
+                    if !self.value(head & 15, depth + 1)? {
+                        return Some(false);
+                    }
+                }
+            }
+            12 if depth < 16 => return self.fields(depth + 1),
+            _ => return Some(false), // sets, maps and what there is not
+        }
+        Some(true)
     }
 
     fn take(&mut self, n: usize) -> Option<&[u8]> {
@@ -121,7 +162,7 @@ mod tests {
     use super::*;
 
     fn walk(bytes: &[u8]) -> (Option<bool>, [Option<u64>; 2]) {
-        let mut header = Header { rest: bytes, sizes: [None; 2] };
+        let mut header = Thrift { rest: bytes, lists: false, sizes: [None; 2] };
         (header.fields(0), header.sizes)
     }
 
@@ -135,6 +176,10 @@ mod tests {
         }
         let list = [0x15, 0, 0x15, 2, 0x15, 2, 0x19, 0xf5, 0xff, 0xff, 0xff, 0xff, 0x0f];
         assert_eq!(walk(&list).0, Some(false));
+        let footer = |bytes: &[u8]| Thrift { rest: bytes, lists: true, sizes: [None; 2] }.fields(0);
+        assert_eq!(footer(&list), None); // no bytes for the elements that it claims
+        assert_eq!(footer(&[0x19, 0x25, 2, 4, 0]), Some(true)); // two numbers
+        assert_eq!(footer(&[0x19, 0x22, 1, 1, 0]), Some(false)); // two bools
         assert_eq!(walk(&[0x15, 0, 0x15, 1, 0x15, 2, 0]).1, [None, Some(1)]); // a negative size
     }
 }
