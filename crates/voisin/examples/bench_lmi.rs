@@ -49,6 +49,24 @@ fn recall(partition: &Partition, lists: &[u32], queries: Vectors<'_>, truth: &[u
         .collect()
 }
 
+/// Microseconds a query to find 4 lists, all queries at once.
+fn route_microseconds(partition: &Partition, queries: Vectors<'_>) -> f64 {
+    let start = Instant::now();
+    for _ in 0..5 {
+        partition.route(queries, &RouteParams { nprobe: 4, mass: None });
+    }
+    start.elapsed().as_secs_f64() / (5 * queries.n()) as f64 * 1e6
+}
+
+/// Microseconds a query to find 4 lists, one after the other.
+fn single_microseconds(partition: &Partition, queries: Vectors<'_>) -> f64 {
+    let start = Instant::now();
+    for i in 0..queries.n() {
+        partition.route(queries.rows(i..i + 1), &RouteParams { nprobe: 4, mass: None });
+    }
+    start.elapsed().as_secs_f64() / queries.n() as f64 * 1e6
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let d: usize = args[3].parse().expect("dimensions");
@@ -72,8 +90,14 @@ fn main() {
         let lists = partition.assign(base.view());
         let assign = start.elapsed().as_secs_f64();
         let same = lists.iter().zip(&km.assignment).filter(|(a, b)| a == b).count() as f64 / lists.len() as f64;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+        let (batch, single) =
+            pool.install(|| (route_microseconds(&partition, queries.view()), single_microseconds(&partition, queries.view())));
         let recall = recall(&partition, &lists, queries.view(), &truth);
         let recall: Vec<String> = recall.iter().map(|r| format!("{r:.4}")).collect();
-        println!("{text:32} train {seconds:6.2} s, assign {assign:.2} s, labels {same:.4}, recall {} | {note}", recall.join(" "));
+        println!(
+            "{text:32} train {seconds:6.2} s, assign {assign:.2} s, route {batch:.1} us in a batch, {single:.1} us alone, labels {same:.4}, recall {} | {note}",
+            recall.join(" ")
+        );
     }
 }

@@ -55,7 +55,8 @@ pub struct KMeansResult {
     pub centroids: Matrix,
     /// The nearest centroid of every row that was given (of the sample, from [`kmeans_source`]).
     pub assignment: Vec<u32>,
-    /// Sum of squared distances of the training rows to the centroids before each iteration, of the best run.
+    /// Sum of squared distances of the training rows to their centroids in each iteration, before these move (as FAISS
+    /// counts it), of the best run.
     pub objective: Vec<f64>,
     /// Rows trained on.
     pub trained_on: usize,
@@ -67,8 +68,8 @@ pub struct KMeansResult {
 
 /// k-means of rows in memory.
 ///
-/// Cost: at most `niter * nredo` products of the rows with the centroids, and about as many bytes beside the rows as they
-/// have. Deterministic for any number of threads.
+/// Cost: at most `niter * nredo` products of the rows with the centroids; memory beside the rows: n x d bytes and a copy of
+/// the sample, where one is taken. Deterministic for any number of threads.
 ///
 /// # Errors
 /// k = 0, k above the number of rows, no iteration; [`Error::Stopped`].
