@@ -532,3 +532,29 @@ fn a_build_that_is_stopped_goes_on() {
         std::fs::remove_dir_all(&path).unwrap();
     }
 }
+
+#[test]
+fn readers_never_see_a_change_half_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x");
+    index::build(&source(&rows(300, 51)), &path, &params("IVF4,Flat", Metric::L2), &Quiet).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..12 {
+                index::add(&path, &source(&rows(20, 52 + i)), &AddParams::default(), &Quiet).unwrap();
+                let first = 300 + 20 * i;
+                index::remove(&path, &IdList::Numbers((first..first + 20).collect()), false).unwrap();
+                index::compact(&path, &Quiet).unwrap();
+            }
+            done.store(true, Relaxed);
+        });
+        let mut opened = 0;
+        while !done.load(Relaxed) || opened < 5 {
+            let index = Index::open(&path).unwrap();
+            let found = index.search(rows(3, 60).view(), &all_lists(400)).unwrap().neighbors;
+            assert!([300, 320].contains(&index.len()) && found.ids(0).len() as u64 == index.len());
+            opened += 1;
+        }
+    });
+}
