@@ -178,7 +178,9 @@ fn no_byte_flip_panics() {
 /// What fuzzing found: a dictionary that claims billions of values, endless lists in header and footer, a text cut within its length.
 #[test]
 fn earlier_finds_stay_fixed() {
-    for name in ["dictionary_count.parquet", "footer_list.parquet", "header_list.parquet", "text_cut.parquet"] {
+    for name in
+        ["dictionary_count.parquet", "footer_list.parquet", "header_list.parquet", "header_types.parquet", "text_cut.parquet"]
+    {
         let _ = use_all(&std::fs::read(fixture("damaged").join(name)).unwrap());
     }
 }

@@ -4,7 +4,7 @@
 //! many elements as they claim, also past the end of the file, and without reading a byte where they are of bools.
 //! (Thrift compact protocol: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.)
 
-use std::io::{BufReader, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ impl Length for Pages {
 }
 
 impl ChunkReader for Pages {
-    type T = BufReader<Cursor>;
+    type T = BufReader<Strict>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let (unpacked, packed) = self.sizes(start)?;
@@ -33,12 +33,24 @@ impl ChunkReader for Pages {
         }
         let mut cursor = self.0.cursor();
         cursor.seek(SeekFrom::Start(start))?;
-        Ok(BufReader::new(cursor))
+        Ok(BufReader::new(Strict(cursor)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         let bytes = self.0.bytes(start, length as u64).map_err(|e| ParquetError::EOF(e.to_string()))?;
         Ok(bytes.into())
+    }
+}
+
+/// A reader to which the end of the file is an error: the library goes on for long where it is not.
+pub(super) struct Strict(Cursor);
+
+impl Read for Strict {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buf)? {
+            0 if !buf.is_empty() => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => Ok(n),
+        }
     }
 }
 
@@ -50,7 +62,7 @@ impl Pages {
             let len = self.0.len().saturating_sub(start).min(window);
             let bytes = self.get_bytes(start, len as usize)?;
             let mut header = Thrift { rest: &bytes, lists: false, sizes: [None; 2] };
-            match header.fields(0) {
+            match header.fields(PAGE_HEADER, 0) {
                 Some(true) => match header.sizes {
                     [Some(unpacked), Some(packed)] => return Ok((unpacked, packed)),
                     _ => break,
@@ -74,11 +86,47 @@ pub(super) fn check_footer(file: &InFile) -> Result<()> {
     let len = u32::from_le_bytes(*len) as u64;
     let Some(start) = end.checked_sub(len) else { return Ok(()) };
     let bytes = file.bytes(start, len).map_err(|e| ParquetError::EOF(e.to_string()))?;
-    match (Thrift { rest: &bytes, lists: true, sizes: [None; 2] }).fields(0) {
+    match (Thrift { rest: &bytes, lists: true, sizes: [None; 2] }).fields(&[], 0) {
         Some(true) => Ok(()),
         _ => Err(ParquetError::General("the footer is damaged".into())),
     }
 }
+
+/// Fields that the library reads without a look at their type: id, type (1 for bool), fields of a struct.
+struct Field(u64, u8, &'static [Field]);
+
+const STATISTICS: &[Field] = &[
+    Field(1, 8, &[]),
+    Field(2, 8, &[]),
+    Field(3, 6, &[]),
+    Field(4, 6, &[]),
+    Field(5, 8, &[]),
+    Field(6, 8, &[]),
+    Field(7, 1, &[]),
+    Field(8, 1, &[]),
+];
+const DATA_PAGE: &[Field] = &[Field(1, 5, &[]), Field(2, 5, &[]), Field(3, 5, &[]), Field(4, 5, &[]), Field(5, 12, STATISTICS)];
+const DICTIONARY_PAGE: &[Field] = &[Field(1, 5, &[]), Field(2, 5, &[]), Field(3, 1, &[])];
+const DATA_PAGE_V2: &[Field] = &[
+    Field(1, 5, &[]),
+    Field(2, 5, &[]),
+    Field(3, 5, &[]),
+    Field(4, 5, &[]),
+    Field(5, 5, &[]),
+    Field(6, 5, &[]),
+    Field(7, 1, &[]),
+    Field(8, 12, STATISTICS),
+];
+const PAGE_HEADER: &[Field] = &[
+    Field(1, 5, &[]),
+    Field(2, 5, &[]),
+    Field(3, 5, &[]),
+    Field(4, 5, &[]),
+    Field(5, 12, DATA_PAGE),
+    Field(6, 12, &[]),
+    Field(7, 12, DICTIONARY_PAGE),
+    Field(8, 12, DATA_PAGE_V2),
+];
 
 /// A walk through a structure.
 struct Thrift<'a> {
@@ -91,7 +139,7 @@ struct Thrift<'a> {
 
 impl Thrift<'_> {
     /// Walks through the fields of a struct; `None` where the bytes end, `Some(false)` for what Parquet does not have.
-    fn fields(&mut self, depth: u32) -> Option<bool> {
+    fn fields(&mut self, known: &[Field], depth: u32) -> Option<bool> {
         let mut id = 0u64;
         loop {
             let [head] = *self.take(1)? else { return None };
@@ -99,14 +147,19 @@ impl Thrift<'_> {
                 return Some(true);
             }
             id = if head >> 4 == 0 { self.number()? >> 1 } else { id.saturating_add((head >> 4) as u64) };
-            match head & 15 {
-                1 | 2 => {} // a bool is in its type
+            let kind = if head & 15 == 2 { 1 } else { head & 15 }; // true or false
+            let field = known.iter().find(|f| f.0 == id);
+            if field.is_some_and(|f| f.1 != kind) {
+                return Some(false);
+            }
+            match kind {
+                1 => {} // a bool is in its type
                 5 if depth == 0 && (id == 2 || id == 3) => {
                     let zigzag = self.number()?; // even numbers are the positive ones
                     self.sizes[id as usize - 2] = (zigzag & 1 == 0).then_some(zigzag >> 1);
                 }
-                kind => {
-                    if !self.value(kind, depth)? {
+                _ => {
+                    if !self.value(kind, field.map_or(&[], |f| f.2), depth)? {
                         return Some(false);
                     }
                 }
@@ -115,7 +168,7 @@ impl Thrift<'_> {
     }
 
     /// Walks through a value that is no bool.
-    fn value(&mut self, kind: u8, depth: u32) -> Option<bool> {
+    fn value(&mut self, kind: u8, known: &[Field], depth: u32) -> Option<bool> {
         match kind {
             3 => drop(self.take(1)?),
             4..=6 => drop(self.number()?),
@@ -132,12 +185,12 @@ impl Thrift<'_> {
                     return Some(false);
                 }
                 for _ in 0..count {
-                    if !self.value(head & 15, depth + 1)? {
+                    if !self.value(head & 15, &[], depth + 1)? {
                         return Some(false);
                     }
                 }
             }
-            12 if depth < 16 => return self.fields(depth + 1),
+            12 if depth < 16 => return self.fields(known, depth + 1),
             _ => return Some(false), // sets, maps and what there is not
         }
         Some(true)
@@ -163,23 +216,24 @@ mod tests {
 
     fn walk(bytes: &[u8]) -> (Option<bool>, [Option<u64>; 2]) {
         let mut header = Thrift { rest: bytes, lists: false, sizes: [None; 2] };
-        (header.fields(0), header.sizes)
+        (header.fields(PAGE_HEADER, 0), header.sizes)
     }
 
     #[test]
     fn headers_are_walked_and_lists_refused() {
-        // type 0, unpacked 300, packed 5, a data page header (struct 5) with a number and a text
-        let good = [0x15, 0, 0x15, 0xd8, 0x04, 0x15, 10, 0x2c, 0x15, 2, 0x18, 2, b'a', b'b', 0, 0];
+        // type 0, unpacked 300, packed 5, a data page header (struct 5) with a number and statistics with a text
+        let good = [0x15, 0, 0x15, 0xd8, 0x04, 0x15, 10, 0x2c, 0x15, 2, 0x4c, 0x18, 2, b'a', b'b', 0, 0, 0];
         assert_eq!(walk(&good), (Some(true), [Some(300), Some(5)]));
         for end in 0..good.len() {
             assert_eq!(walk(&good[..end]).0, None);
         }
         let list = [0x15, 0, 0x15, 2, 0x15, 2, 0x19, 0xf5, 0xff, 0xff, 0xff, 0xff, 0x0f];
         assert_eq!(walk(&list).0, Some(false));
-        let footer = |bytes: &[u8]| Thrift { rest: bytes, lists: true, sizes: [None; 2] }.fields(0);
+        let footer = |bytes: &[u8]| Thrift { rest: bytes, lists: true, sizes: [None; 2] }.fields(&[], 0);
         assert_eq!(footer(&list), None); // no bytes for the elements that it claims
         assert_eq!(footer(&[0x19, 0x25, 2, 4, 0]), Some(true)); // two numbers
         assert_eq!(footer(&[0x19, 0x22, 1, 1, 0]), Some(false)); // two bools
+        assert_eq!(walk(&[0x15, 0, 0x15, 2, 0x15, 2, 0x25, 2, 0]).0, Some(false)); // a number where a struct belongs
         assert_eq!(walk(&[0x15, 0, 0x15, 1, 0x15, 2, 0]).1, [None, Some(1)]); // a negative size
     }
 }
