@@ -211,4 +211,5 @@ fn the_demo_takes_other_vectors() {
     bad(&["demo", "--base", &base, "--lists", "801", "-o", &out], 2);
     bad(&["demo", "--base", &dir.file("none.h5"), "-o", &out], 1);
     bad(&["demo", "--base", &base, "-k", "0", "-o", &out], 2);
+    assert!(bad(&["demo", "-o", &base], 2).contains("a file is there"));
 }

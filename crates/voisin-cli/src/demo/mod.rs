@@ -77,6 +77,10 @@ impl Demo {
         if shown >= data.queries.n() {
             return Err(Fail::usage(format!("show = {shown}: there are {} queries", data.queries.n()), "--show counts from 0"));
         }
+        if self.out.is_file() {
+            let hint = "give the name of a folder, existing or not, with -o";
+            return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
+        }
         std::fs::create_dir_all(&self.out).map_err(|e| voisin::Error::io(&self.out, e))?;
         let base = data.base();
         let (n, name) = (base.len(), short_name(&base.name()));

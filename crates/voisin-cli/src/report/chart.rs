@@ -53,11 +53,10 @@ pub fn figure(report: &Report) -> String {
     let label = format!("Recall@{k} against queries per second of {}", names.join(", "));
     let mut s = format!("<figure>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", escape(&label));
     axes(&mut s, &scale, k);
+    let curves: Vec<Vec<&Point>> = names.iter().map(|name| sorted(report, name)).collect();
     let mut taken: Vec<(f64, f64)> = Vec::new();
-    for (i, name) in names.iter().enumerate() {
-        let mut points: Vec<&Point> = report.points.iter().filter(|p| p.spec == *name).collect();
-        points.sort_by(|a, b| a.recall_at(k).total_cmp(&b.recall_at(k)));
-        curve(&mut s, &scale, k, i, name, &points, &mut taken);
+    for i in 0..names.len() {
+        curve(&mut s, &scale, k, i, &curves, &mut taken);
     }
     s += "</svg>\n";
     let _ = writeln!(
@@ -103,8 +102,30 @@ fn axes(s: &mut String, scale: &Scale, k: usize) {
     let _ = writeln!(s, "<text class=\"axis\" x=\"{left}\" y=\"{}\" dx=\"8\">queries/s</text>", top + 4.0);
 }
 
-fn curve(s: &mut String, scale: &Scale, k: usize, i: usize, name: &str, points: &[&Point], taken: &mut Vec<(f64, f64)>) {
-    let at = |p: &Point| (scale.x(p.recall_at(k)), scale.y(p.queries_per_second.max(1e-3).log10()));
+/// The points of a spec by recall.
+fn sorted<'a>(report: &'a Report, spec: &str) -> Vec<&'a Point> {
+    let mut points: Vec<&Point> = report.points.iter().filter(|p| p.spec == spec).collect();
+    points.sort_by(|a, b| a.recall_at(report.k).total_cmp(&b.recall_at(report.k)));
+    points
+}
+
+fn log_speed(p: &Point) -> f64 {
+    p.queries_per_second.max(1e-3).log10()
+}
+
+/// Height of a curve at a recall within its range.
+fn height(curve: &[&Point], k: usize, recall: f64) -> Option<f64> {
+    curve.windows(2).find(|w| (w[0].recall_at(k)..=w[1].recall_at(k)).contains(&recall)).map(|w| {
+        let (x0, x1) = (w[0].recall_at(k), w[1].recall_at(k));
+        let t = if x1 > x0 { (recall - x0) / (x1 - x0) } else { 0.0 };
+        log_speed(w[0]) + t * (log_speed(w[1]) - log_speed(w[0]))
+    })
+}
+
+fn curve(s: &mut String, scale: &Scale, k: usize, i: usize, curves: &[Vec<&Point>], taken: &mut Vec<(f64, f64)>) {
+    let points = &curves[i];
+    let name = points.first().map_or("", |p| p.spec.as_str());
+    let at = |p: &Point| (scale.x(p.recall_at(k)), scale.y(log_speed(p)));
     let _ = writeln!(s, "<g class=\"c{}\">", i % COLORS);
     if points.len() > 1 {
         let path: Vec<String> = points.iter().map(|p| format!("{:.1} {:.1}", at(p).0, at(p).1)).collect();
@@ -115,11 +136,13 @@ fn curve(s: &mut String, scale: &Scale, k: usize, i: usize, name: &str, points: 
         let lists = if p.nprobe > 0 { format!(", {} lists", p.nprobe) } else { String::new() };
         let text = format!("{name}{lists}: recall@{k} {:.4}, {} queries/s", p.recall_at(k), count(p.queries_per_second as u64));
         let _ = writeln!(s, "<g>{}<title>{}</title></g>", mark(i, x, y), escape(&text));
-        // the labels of the first curve stand above it, those of the others below
-        let dy = if i == 0 { -10.0 } else { 19.0 };
+        // the label stands on the side where no other curve passes
+        let covered = |c: &Vec<&Point>| height(c, k, p.recall_at(k)).is_some_and(|h| h > log_speed(p));
+        let below = curves.iter().enumerate().any(|(j, c)| j != i && covered(c));
+        let dy = if below { 21.0 } else { -11.0 };
         if p.nprobe > 0 && taken.iter().all(|t| (t.0 - x).abs() > 14.0 || (t.1 - (y + dy)).abs() > 12.0) {
             taken.push((x, y + dy));
-            let _ = writeln!(s, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", y + dy, p.nprobe);
+            let _ = writeln!(s, "<text class=\"n\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", y + dy, p.nprobe);
         }
     }
     // names in a column at the lower left, where no curve goes: few lists are fast
