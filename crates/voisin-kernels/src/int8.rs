@@ -79,7 +79,7 @@ fn row_of(v: &[f32], d: usize, i: usize) -> &[f32] {
 }
 
 impl Codes8 {
-    /// Encodes n rows of d values. `exact` is for rows that [`are_bytes`]; the left side must be encoded alike.
+    /// Encodes n rows of d values. `exact` is for rows that [`crate::are_bytes`]; the left side must be encoded alike.
     ///
     /// # Panics
     /// If `rows` is not n x d, or d is above 65,000.
@@ -197,7 +197,7 @@ impl Rows8 {
         self.n
     }
 
-    /// Facts of row `i`, for [`Codes8::lower`].
+    /// Facts of row `i`, for [`Codes8::below`].
     pub fn row(&self, i: usize) -> Row8 {
         self.rows[i]
     }

@@ -6,7 +6,7 @@ use crate::{Codes8, Isa, Row8, isa};
 impl Codes8 {
     /// Appends (column − cols.start, lower bound of its key) of every column of `cols` whose lower bound is at most `limit`.
     ///
-    /// `products` is a row of [`tiles8`]. The upper bound is the lower one plus [`Codes8::width`].
+    /// `products` is a row of [`crate::tiles8`]. The upper bound is the lower one plus [`Codes8::width`].
     ///
     /// # Panics
     /// If `products` is shorter than `cols` or `cols` ends beyond the codes.

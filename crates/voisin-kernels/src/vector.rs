@@ -6,7 +6,7 @@ use crate::{Isa, isa};
 
 const LANES: usize = 16;
 
-/// Sum of a[i]·b[i].
+/// Sum of aᵢ·bᵢ.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -23,7 +23,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
 }
 
-/// Sum of (a[i] − b[i])².
+/// Sum of (aᵢ − bᵢ)².
 ///
 /// # Panics
 /// If the lengths differ.
@@ -89,7 +89,7 @@ pub fn norms_squared(rows: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Sum of a[i]·b[i] in f64: products of two f32 are exact, the sum is rounded in f64.
+/// Sum of aᵢ·bᵢ in f64: products of two f32 are exact, the sum is rounded in f64.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -103,7 +103,7 @@ pub fn dot_f64(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// Sum of (a[i] − b[i])² in f64.
+/// Sum of (aᵢ − bᵢ)² in f64.
 ///
 /// # Panics
 /// If the lengths differ.
