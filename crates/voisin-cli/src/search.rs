@@ -71,6 +71,9 @@ pub struct Search {
     /// The true neighbours: says the recall of the result
     #[arg(long, value_name = "FILE")]
     truth: Option<String>,
+    /// Search so many times before the times are taken: pages are mapped and caches warm (for measurements)
+    #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
+    warm_up: usize,
     #[command(flatten)]
     save: SaveArgs,
 }
@@ -114,6 +117,9 @@ impl Search {
         let lists = index.partition().nlist();
         if self.nprobe.is_none() && self.mass.is_none() && lists > 1 {
             cx.screen.say(&format!("visiting 1 of {} lists; --nprobe visits more and finds more", count(lists as u64)));
+        }
+        for _ in 0..self.warm_up {
+            self.search(&index, &asked, &params, cx)?;
         }
         let answers = self.search(&index, &asked, &params, cx)?;
 
