@@ -22,6 +22,7 @@
 //! Without an index: [`exact::exact`]. How good a result is: [`eval::evaluate`]. The numbered `examples/` go on from here.
 #![forbid(unsafe_code)]
 
+mod encode;
 mod error;
 pub mod eval;
 pub mod exact;
@@ -40,5 +41,5 @@ pub use matrix::{Matrix, Vectors};
 pub use metric::Metric;
 pub use neighbors::{Neighbors, TopK};
 pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, screen};
-pub use spec::{PartitionSpec, Score, Spec};
+pub use spec::{PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec};
 pub use watch::{Quiet, Watch};

@@ -10,7 +10,7 @@ use serde_json::json;
 use voisin::eval::{Mode, evaluate, measure, quantile, usual_ks};
 use voisin::exact::{ExactParams, exact};
 use voisin::index::{BuildParams, BuildReport, Index, SearchParams, build};
-use voisin::{MemSource, Metric, Neighbors, PartitionSpec, Score, Spec};
+use voisin::{MemSource, Metric, Neighbors, PartitionSpec, Spec};
 
 use crate::bench::{Muted, short_name};
 use crate::common::{Context, parse_metric};
@@ -131,7 +131,7 @@ impl Demo {
 
     fn build(&self, data: &Data, partition: PartitionSpec, folder: &str, cx: &Context) -> Result<(Index, BuildReport)> {
         let params = BuildParams {
-            spec: Some(Spec { partition, score: Score::Flat }),
+            spec: Some(Spec { partition, ..Spec::flat() }),
             metric: data.metric,
             seed: cx.common.seed,
             train_size: Some(TRAIN_SIZE).filter(|t| *t < data.base().len()),

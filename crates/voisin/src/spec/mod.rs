@@ -1,0 +1,299 @@
+//! The spec string that names an index: `Flat`, `IVF1024,Flat`, `LMI320(512-384),SQ8`, `OPQ16,IVF1024,PQ16,Refine(Flat)`.
+//!
+//! A spec is words separated by commas, in the order of a search: transform, partition, code, refinement. A word is Name,
+//! count, options: `LMI320(512-384)`. Commas inside parentheses bind. The vocabulary is that of the FAISS index factory, plus the
+//! words of this project.
+
+mod read;
+
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// A linear map before everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransformSpec {
+    /// The `d` directions of largest variance (`PCA64`).
+    Pca {
+        /// Dimensions kept.
+        d: usize,
+    },
+    /// The rotation under which product codes of `m` parts lose least (`OPQ16`).
+    Opq {
+        /// Parts.
+        m: usize,
+    },
+}
+
+/// In which list a vector is stored and which lists a query visits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PartitionSpec {
+    /// One list of everything.
+    One,
+    /// The nearest of `nlist` k-means centroids (`IVF320`).
+    KMeans {
+        /// Number of lists.
+        nlist: usize,
+    },
+    /// The list that a classifier says (`LMI320`).
+    Learned {
+        /// Number of lists.
+        nlist: usize,
+        /// Widths of the hidden layers where the spec names them.
+        hidden: Option<Vec<usize>>,
+    },
+}
+
+/// A number a dimension, one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScalarKind {
+    /// Half floats (`F16`).
+    F16,
+    /// 8 bits between the smallest and largest value of each dimension (`SQ8`).
+    Sq8,
+    /// 4 bits, likewise (`SQ4`).
+    Sq4,
+    /// 8 bits, one range for all dimensions (`SQ8(uniform)`).
+    Sq8Uniform,
+    /// 4 bits, one range for all dimensions (`SQ4(uniform)`).
+    Sq4Uniform,
+}
+
+impl ScalarKind {
+    /// As a word of a spec.
+    pub fn word(self) -> &'static str {
+        match self {
+            ScalarKind::F16 => "F16",
+            ScalarKind::Sq8 => "SQ8",
+            ScalarKind::Sq4 => "SQ4",
+            ScalarKind::Sq8Uniform => "SQ8(uniform)",
+            ScalarKind::Sq4Uniform => "SQ4(uniform)",
+        }
+    }
+}
+
+/// What a vector is stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Score {
+    /// The vector itself, f32.
+    Flat,
+    /// Every value by itself, in fewer bits.
+    Scalar(ScalarKind),
+    /// Product codes (`PQ16`: 8 bits a part; `PQ16x4`: 4 bits).
+    Pq {
+        /// Parts.
+        m: usize,
+        /// Bits a part, 4 or 8.
+        bits: usize,
+    },
+    /// Rotated and rounded to `bits` bits a dimension, with an error bound (`RaBitQ4`).
+    RaBitQ {
+        /// Bits a dimension, 1 to 8.
+        bits: usize,
+    },
+}
+
+/// As what vectors are kept beside their codes, to rank the best candidates again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefineSpec {
+    /// As they came, f32.
+    Flat,
+    /// In fewer bits.
+    Scalar(ScalarKind),
+}
+
+/// A parsed spec; prints back to its canonical string, which parses to the same value.
+///
+/// ```
+/// let spec: voisin::Spec = "lmi320(512-384), rabitq4, refine(sq8)".parse()?;
+/// assert_eq!(spec.to_string(), "LMI320(512-384),RaBitQ4,Refine(SQ8)");
+/// # Ok::<(), voisin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// Which map first, if any.
+    pub transform: Option<TransformSpec>,
+    /// Which list.
+    pub partition: PartitionSpec,
+    /// Which code.
+    pub score: Score,
+    /// Which vectors to rank the candidates by, if any.
+    pub refine: Option<RefineSpec>,
+}
+
+impl Spec {
+    fn of(partition: PartitionSpec, score: Score) -> Spec {
+        Spec { transform: None, partition, score, refine: None }
+    }
+
+    /// One list of plain vectors: exact search.
+    pub fn flat() -> Spec {
+        Spec::of(PartitionSpec::One, Score::Flat)
+    }
+
+    /// k-means lists of plain vectors.
+    pub fn ivf(nlist: usize) -> Spec {
+        Spec::of(PartitionSpec::KMeans { nlist }, Score::Flat)
+    }
+
+    /// Learned lists of plain vectors.
+    pub fn lmi(nlist: usize) -> Spec {
+        Spec::of(PartitionSpec::Learned { nlist, hidden: None }, Score::Flat)
+    }
+
+    /// Reads a spec; upper and lower case are the same.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with the position of the word at fault.
+    pub fn parse(text: &str) -> Result<Spec> {
+        read::spec(text)
+    }
+
+    /// Number of lists.
+    pub fn nlist(&self) -> usize {
+        match self.partition {
+            PartitionSpec::One => 1,
+            PartitionSpec::KMeans { nlist } | PartitionSpec::Learned { nlist, .. } => nlist,
+        }
+    }
+}
+
+impl FromStr for Spec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Spec> {
+        Spec::parse(text)
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transform {
+            None => {}
+            Some(TransformSpec::Pca { d }) => write!(f, "PCA{d},")?,
+            Some(TransformSpec::Opq { m }) => write!(f, "OPQ{m},")?,
+        }
+        match &self.partition {
+            PartitionSpec::One => {}
+            PartitionSpec::KMeans { nlist } => write!(f, "IVF{nlist},")?,
+            PartitionSpec::Learned { nlist, hidden: None } => write!(f, "LMI{nlist},")?,
+            PartitionSpec::Learned { nlist, hidden: Some(h) } => {
+                let widths: Vec<String> = h.iter().map(usize::to_string).collect();
+                write!(f, "LMI{nlist}({}),", widths.join("-"))?;
+            }
+        }
+        match self.score {
+            Score::Flat => f.write_str("Flat")?,
+            Score::Scalar(kind) => f.write_str(kind.word())?,
+            Score::Pq { m, bits: 8 } => write!(f, "PQ{m}")?,
+            Score::Pq { m, bits } => write!(f, "PQ{m}x{bits}")?,
+            Score::RaBitQ { bits } => write!(f, "RaBitQ{bits}")?,
+        }
+        match self.refine {
+            None => Ok(()),
+            Some(RefineSpec::Flat) => f.write_str(",Refine(Flat)"),
+            Some(RefineSpec::Scalar(kind)) => write!(f, ",Refine({})", kind.word()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read::{MAX_LISTS, MAX_PARTS};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fault(text: &str) -> (String, String) {
+        match Spec::parse(text) {
+            Err(Error::Spec { at, len, what, .. }) => (text[at..at + len].to_owned(), what),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn words_are_read() {
+        assert_eq!(Spec::parse("Flat").unwrap(), Spec::flat());
+        assert_eq!(Spec::parse(" ivf1024 , FLAT ").unwrap(), Spec::ivf(1024));
+        let lmi = Spec::parse("LMI320(512-384),Flat").unwrap();
+        assert_eq!(lmi.partition, PartitionSpec::Learned { nlist: 320, hidden: Some(vec![512, 384]) });
+        assert_eq!(lmi.to_string(), "LMI320(512-384),Flat");
+        for text in ["PCA64,IVF16,RaBitQ4,Refine(F16)", "OPQ16,PQ16x4", "SQ4(uniform)", "IVF8,PQ4,Refine(SQ8(uniform))"] {
+            assert_eq!(Spec::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Spec::parse("ivf8,pq16x4fs,rflat").unwrap().to_string(), "IVF8,PQ16x4,Refine(Flat)");
+    }
+
+    #[test]
+    fn messages_point_at_the_word() {
+        assert_eq!(fault("IVFF320,Flat").0, "IVFF320");
+        assert!(fault("IVFF320,Flat").1.contains("did you mean IVF?"));
+        assert!(fault("IVF320,Flatt").1.contains("did you mean Flat?"));
+        assert_eq!(fault("IVF320,HNSW8").0, "HNSW8");
+        assert!(fault("IVF320,HNSW8").1.contains("not build yet"));
+        assert!(fault("IVF320,RaBitQ9").1.contains("from 1 to 8"));
+        assert!(fault("IVF320,PQ16x5").1.contains("4 or 8 bits"));
+        assert!(fault("IVF320,SQ6").1.contains("SQ8 and SQ4"));
+        assert!(fault("OPQ8,PQ16").1.contains("OPQ8 goes with PQ8"));
+        assert!(fault("IVF4,Refine(Flat)").1.contains("before"));
+        assert!(fault("Flat,Refine(Flat)").1.contains("nothing to refine"));
+        assert!(fault("IVF4,SQ8,Refine(PQ4)").1.contains("Refine(SQ8)"));
+        assert!(fault("IVF4,PCA8,SQ8").1.contains("first"));
+        assert!(fault("IVF320").1.contains("IVF320,Flat"));
+        assert!(fault("IVF,Flat").1.contains("missing"));
+        assert!(fault("IVF0,Flat").1.contains("from 1"));
+        assert!(fault("IVF99999999999999999999,Flat").1.contains("from 1"));
+        assert!(fault("LMI3(a),Flat").1.contains("widths"));
+        assert!(fault("IVF4(router),Flat").1.contains("not build yet"));
+        assert!(fault("IVF4,LMI4,Flat").1.contains("second"));
+        assert!(fault("Flat,IVF4").1.contains("before"));
+        for odd in ["", ",", "Flat,", "Flat)", "LMI3(5,Flat", "LMI3(5)x,Flat", "É3,Flat", "Flat3", "IVF-3,Flat"] {
+            fault(odd);
+        }
+    }
+
+    fn specs() -> impl Strategy<Value = Spec> {
+        let hidden = proptest::option::of(proptest::collection::vec(1usize..=65_536, 1..=8));
+        let transform = prop_oneof![
+            Just(None),
+            (1..=MAX_PARTS).prop_map(|d| Some(TransformSpec::Pca { d })),
+            (1..=MAX_PARTS).prop_map(|m| Some(TransformSpec::Opq { m })),
+        ];
+        let partition = prop_oneof![
+            Just(PartitionSpec::One),
+            (1..=MAX_LISTS).prop_map(|nlist| PartitionSpec::KMeans { nlist }),
+            (1..=MAX_LISTS, hidden).prop_map(|(nlist, hidden)| PartitionSpec::Learned { nlist, hidden }),
+        ];
+        let kinds = [ScalarKind::F16, ScalarKind::Sq8, ScalarKind::Sq4, ScalarKind::Sq8Uniform, ScalarKind::Sq4Uniform];
+        let kind = proptest::sample::select(kinds.to_vec());
+        let score = prop_oneof![
+            Just(Score::Flat),
+            kind.clone().prop_map(Score::Scalar),
+            (1..=MAX_PARTS, proptest::bool::ANY).prop_map(|(m, four)| Score::Pq { m, bits: if four { 4 } else { 8 } }),
+            (1usize..=8).prop_map(|bits| Score::RaBitQ { bits }),
+        ];
+        let refine = prop_oneof![Just(None), Just(Some(RefineSpec::Flat)), kind.prop_map(|k| Some(RefineSpec::Scalar(k)))];
+        (transform, partition, score, refine).prop_map(|(mut transform, partition, score, mut refine)| {
+            if let (Some(TransformSpec::Opq { m }), Score::Pq { m: parts, .. }) = (&mut transform, score) {
+                *m = parts;
+            }
+            if score == Score::Flat && transform.is_none() {
+                refine = None;
+            }
+            Spec { transform, partition, score, refine }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn prints_what_it_reads(spec in specs()) {
+            prop_assert_eq!(Spec::parse(&spec.to_string()).unwrap(), spec);
+        }
+
+        #[test]
+        fn any_text_is_answered(text in ".{0,40}") {
+            if let Err(Error::Spec { at, len, .. }) = Spec::parse(&text) {
+                prop_assert!(text.get(at..at + len).is_some());
+            }
+        }
+    }
+}
