@@ -1,53 +1,34 @@
 //! Reading a row of 8-bit products: bounds of keys, and which columns are near enough.
 
-use crate::quantise::slack;
-use crate::{Codes8, Isa, Row8, isa};
+use crate::int8::Facts;
+use crate::{Codes8Ref, Isa, Row8, isa};
 
-impl Codes8 {
+impl Codes8Ref<'_> {
     /// Appends (column − cols.start, lower bound of its key) of every column of `cols` whose lower bound is at most `limit`.
     ///
-    /// `products` is a row of [`crate::tiles8`]. The upper bound is the lower one plus [`Codes8::width`].
+    /// `products` is a row of [`crate::tiles8`]. The upper bound is the lower one plus [`Codes8Ref::width`].
     ///
     /// # Panics
     /// If `products` is shorter than `cols` or `cols` ends beyond the codes.
     pub fn below(&self, products: &[i32], cols: std::ops::Range<usize>, row: Row8, limit: f32, out: &mut Vec<(u32, f32)>) {
         let (bias, scale, error) = (&self.bias[cols.clone()], &self.scale[cols.clone()], &self.error[cols.clone()]);
         let products = &products[..cols.len()];
-        let shift = self.common(row);
+        let row = self.facts(row);
         match isa() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level was detected on this processor.
-            Isa::V4 => unsafe { below_v4(products, bias, scale, error, row, shift, limit, out) },
-            _ => below_body(products, bias, scale, error, row, shift, limit, out),
+            Isa::V4 => unsafe { below_v4(products, bias, scale, error, row, limit, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::V3 => unsafe { below_v3(products, bias, scale, error, row, limit, out) },
+            _ => below_body(products, bias, scale, error, row, limit, out),
         }
-    }
-
-    /// The part of a bound's half-width that is the same for every column.
-    pub(crate) fn common(&self, row: Row8) -> f32 {
-        let largest = self.height + self.factor * row.norm * self.reach;
-        // 1e-30: products of very small values vanish instead of being rounded
-        row.error * self.reach + if largest.is_finite() { largest * slack(self.d) } else { 0.0 } + 1e-30
-    }
-
-    /// Upper minus lower bound of a column's key.
-    pub fn width(&self, column: usize, row: Row8) -> f32 {
-        2.0 * (row.norm * self.error[column] + self.common(row)) * (1.0 + slack(self.d))
     }
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn below_body(
-    products: &[i32],
-    bias: &[f32],
-    scale: &[f32],
-    error: &[f32],
-    row: Row8,
-    shift: f32,
-    limit: f32,
-    out: &mut Vec<(u32, f32)>,
-) {
-    let key = |p: i32, b: f32, s: f32, e: f32| b - row.scale * s * (p - row.offset) as f32 - row.norm * e - shift;
+fn below_body(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
+    let key = |p: i32, b: f32, s: f32, e: f32| b - row.scale * s * (p - row.offset) as f32 - row.weight * e - row.shift;
     let (ps, pt) = products.as_chunks::<16>();
     let (bs, bt) = bias.as_chunks::<16>();
     let (ss, st) = scale.as_chunks::<16>();
@@ -73,24 +54,14 @@ fn below_body(
 /// As `below_body`, by hand. Its gain over the compiled body has not been measured on its own.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-#[allow(clippy::too_many_arguments)]
-fn below_v4(
-    products: &[i32],
-    bias: &[f32],
-    scale: &[f32],
-    error: &[f32],
-    row: Row8,
-    shift: f32,
-    limit: f32,
-    out: &mut Vec<(u32, f32)>,
-) {
+fn below_v4(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
     use std::arch::x86_64::*;
     let (ps, pt) = products.as_chunks::<16>();
     let (bs, bt) = bias.as_chunks::<16>();
     let (ss, st) = scale.as_chunks::<16>();
     let (es, et) = error.as_chunks::<16>();
-    let (row_scale, norm) = (_mm512_set1_ps(-row.scale), _mm512_set1_ps(-row.norm));
-    let (offset, shifts, limits) = (_mm512_set1_epi32(row.offset), _mm512_set1_ps(shift), _mm512_set1_ps(limit));
+    let (row_scale, norm) = (_mm512_set1_ps(-row.scale), _mm512_set1_ps(-row.weight));
+    let (offset, shifts, limits) = (_mm512_set1_epi32(row.offset), _mm512_set1_ps(row.shift), _mm512_set1_ps(limit));
     for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
         // SAFETY: each array holds the sixteen values that are loaded.
         let (p, b, s, e) = unsafe {
@@ -116,6 +87,12 @@ fn below_v4(
         }
     }
     let (done, from) = ((ps.len() * 16) as u32, out.len());
-    below_body(pt, bt, st, et, row, shift, limit, out);
+    below_body(pt, bt, st, et, row, limit, out);
     out[from..].iter_mut().for_each(|o| o.0 += done);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn below_v3(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
+    below_body(products, bias, scale, error, row, limit, out);
 }

@@ -1,7 +1,6 @@
 //! The two smallest lower bounds of a row of 8-bit products: who is probably nearest, and how near another could be.
 
-use crate::int8::{Codes8, Row8};
-use crate::{Isa, isa};
+use crate::{Codes8, Codes8Ref, Isa, Row8, isa};
 
 impl Codes8 {
     /// The column with the smallest lower bound of its key, that bound, and the next smallest one.
@@ -16,8 +15,8 @@ impl Codes8 {
         match isa() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level was detected on this processor.
-            Isa::V4 => unsafe { two_v4(self, products, row) },
-            _ => two_body(self, products, row),
+            Isa::V4 => unsafe { two_v4(self.view(), products, row) },
+            _ => two_body(self.view(), products, row),
         }
     }
 }
@@ -25,9 +24,9 @@ impl Codes8 {
 const LANES: usize = 16;
 
 #[inline(always)]
-fn two_body(codes: &Codes8, products: &[i32], row: Row8) -> (u32, f32, f32) {
-    let shift = codes.common(row);
-    let key = |p: i32, b: f32, s: f32, e: f32| b - row.scale * s * (p - row.offset) as f32 - row.norm * e - shift;
+fn two_body(codes: Codes8Ref<'_>, products: &[i32], row: Row8) -> (u32, f32, f32) {
+    let row = codes.facts(row);
+    let key = |p: i32, b: f32, s: f32, e: f32| b - row.scale * s * (p - row.offset) as f32 - row.weight * e - row.shift;
     let n = products.len();
     let (mut first, mut second, mut at) = ([f32::INFINITY; LANES], [f32::INFINITY; LANES], [u32::MAX; LANES]);
     let (p, p_tail) = products.as_chunks::<LANES>();
@@ -62,34 +61,32 @@ fn two_body(codes: &Codes8, products: &[i32], row: Row8) -> (u32, f32, f32) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn two_v4(codes: &Codes8, products: &[i32], row: Row8) -> (u32, f32, f32) {
+fn two_v4(codes: Codes8Ref<'_>, products: &[i32], row: Row8) -> (u32, f32, f32) {
     two_body(codes, products, row)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Codes8, Key, Rows8, int8_available, tiles8};
+    use crate::{Codes8, Key, Rows8, tiles8};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn are_the_first_two_of_all_lower_bounds(n in 1usize..100, d in 1usize..40, seed in 0u32..999) {
-            if int8_available() {
-                let v = |n: usize, k: u32| (0..n as u32).map(|i| ((i * 7 + k + seed) as f32).sin()).collect::<Vec<f32>>();
-                let (rows, codes) = (Rows8::new(&v(d, 1), d, false), Codes8::new(&v(n * d, 5), d, Key::L2, false));
-                let ldc = n.next_multiple_of(Codes8::WIDTH);
-                let mut c = vec![0; 12 * ldc];
-                tiles8(&rows, 0..1, &codes, 0..n, &mut c, ldc);
-                let mut all = Vec::new();
-                codes.below(&c, 0..n, rows.row(0), f32::INFINITY, &mut all);
-                all.sort_by(|a, b| a.1.total_cmp(&b.1));
-                let (at, first, second) = codes.two_smallest(&c, rows.row(0));
-                // the two scans round in another order
-                let near = |a: f32, b: f32| a == b || (a - b).abs() <= 1e-5 * (a.abs() + 1.0);
-                prop_assert!(near(first, all[0].1));
-                prop_assert!(all.iter().any(|e| e.0 == at && near(e.1, first)));
-                prop_assert!(near(second, all.get(1).map_or(f32::INFINITY, |e| e.1)));
-            }
+            let v = |n: usize, k: u32| (0..n as u32).map(|i| ((i * 7 + k + seed) as f32).sin()).collect::<Vec<f32>>();
+            let (rows, codes) = (Rows8::new(&v(d, 1), d, false), Codes8::new(&v(n * d, 5), d, Key::L2, false));
+            let ldc = n.next_multiple_of(Codes8::WIDTH);
+            let mut c = vec![0; 12 * ldc];
+            tiles8(&rows, 0..1, &codes, 0..n, &mut c, ldc);
+            let mut all = Vec::new();
+            codes.below(&c, 0..n, rows.row(0), f32::INFINITY, &mut all);
+            all.sort_by(|a, b| a.1.total_cmp(&b.1));
+            let (at, first, second) = codes.two_smallest(&c, rows.row(0));
+            // the two scans round in another order
+            let near = |a: f32, b: f32| a == b || (a - b).abs() <= 1e-5 * (a.abs() + 1.0);
+            prop_assert!(near(first, all[0].1));
+            prop_assert!(all.iter().any(|e| e.0 == at && near(e.1, first)));
+            prop_assert!(near(second, all.get(1).map_or(f32::INFINITY, |e| e.1)));
         }
     }
 }
