@@ -15,6 +15,7 @@ mod blocks;
 mod build;
 mod deleted;
 mod disk;
+mod filter;
 mod ingest;
 mod manifest;
 mod model;
@@ -33,6 +34,7 @@ mod crafted_tests;
 mod crash_tests;
 
 pub use build::build;
+pub use filter::{Filter, FilterKind};
 pub use mutate::{add, compact, remove};
 pub use params::{
     AddParams, AddReport, BuildParams, BuildReport, CompactReport, IdList, Ids, IndexInfo, Problem, RemoveReport, SearchParams,

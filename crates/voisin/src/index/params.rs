@@ -1,7 +1,9 @@
 //! What building, changing and searching an index are asked, and what they answer.
 
+use super::filter::Filter;
 use crate::partition::{Epoch, KMeansParams, Mlp, TrainParams};
-use crate::{Metric, Neighbors, OnBad, Spec, StringIds};
+use crate::{Matrix, Metric, Neighbors, OnBad, Spec, StringIds};
+use std::sync::Arc;
 
 /// Ids that somebody names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct BuildParams {
     pub segment_rows: Option<u64>,
     /// Where ids come from.
     pub ids: Ids,
+    /// Queries that stand for those to come: recall targets are calibrated on them, instead of on rows of the base.
+    pub queries: Option<Matrix>,
 }
 
 impl Default for BuildParams {
@@ -88,6 +92,7 @@ impl Default for BuildParams {
             train_size: None,
             segment_rows: None,
             ids: Ids::FromSource,
+            queries: None,
         }
     }
 }
@@ -145,10 +150,16 @@ pub struct BuildReport {
 pub struct SearchParams {
     /// Neighbours a query.
     pub k: usize,
-    /// Lists a query visits; more than there are means all.
+    /// Lists a query visits; more than there are means all. Not looked at with a `recall` target.
     pub nprobe: usize,
     /// Learned index: stop once the lists visited hold this probability; `nprobe` is then the cap.
     pub mass: Option<f32>,
+    /// Visit as many lists as the calibration of the index says this mean recall takes, query by query.
+    pub recall: Option<f32>,
+    /// Candidates a neighbour that go from the codes to the refinement vectors; 0 is the default of the index.
+    pub refine: usize,
+    /// Which vectors may be found; made by [`crate::Index::filter`] of the index that is searched.
+    pub filter: Option<Arc<Filter>>,
     /// Leave out the id with the same number as the query's row.
     pub exclude_self: bool,
     /// An id for each query that is left out of its results.
@@ -157,7 +168,7 @@ pub struct SearchParams {
 
 impl Default for SearchParams {
     fn default() -> Self {
-        SearchParams { k: 10, nprobe: 1, mass: None, exclude_self: false, exclude: None }
+        SearchParams { k: 10, nprobe: 1, mass: None, recall: None, refine: 0, filter: None, exclude_self: false, exclude: None }
     }
 }
 
