@@ -6,6 +6,11 @@
 
 use crate::{Matrix, Result, Score, Spec, Vectors, Watch};
 
+pub(crate) mod rabitq;
+mod rotation;
+
+use rabitq::RaBitQ;
+
 // modules of this room, each declared by whoever adds it: pq, rabitq, scalar
 
 /// A trained code.
@@ -13,6 +18,7 @@ use crate::{Matrix, Result, Score, Spec, Vectors, Watch};
 pub(crate) enum Codec {
     /// f32 values.
     Flat,
+    RaBitQ(RaBitQ),
 }
 
 /// What training a code needs to know beside the rows.
@@ -21,6 +27,8 @@ pub(crate) struct Training<'a> {
     pub(crate) lists: &'a [u32],
     /// Centres of the lists, nlist x d; `None` where codes are not relative to a centre.
     pub(crate) centres: Option<&'a Matrix>,
+    /// Whether keys are inner products.
+    pub(crate) ip: bool,
     pub(crate) seed: u64,
     pub(crate) watch: &'a dyn Watch,
 }
@@ -37,18 +45,19 @@ impl Codec {
 
     /// Trains the code of a spec on a sample of rows.
     pub(crate) fn train(spec: &Spec, rows: Vectors<'_>, with: &Training<'_>) -> Result<Codec> {
-        let _ = (rows, with.lists, with.centres, with.seed, with.watch);
+        let _ = (with.seed, with.watch);
         match spec.score {
             Score::Flat => Ok(Codec::Flat),
+            Score::RaBitQ { bits } => Ok(Codec::RaBitQ(RaBitQ::train(bits, rows, with))),
             _ => Err(crate::Error::param("index", spec, "a code that this version builds")),
         }
     }
 
     /// Rebuilds a code from what [`Codec::parts`] gave; anything else is an error text.
     pub(crate) fn from_parts(spec: &Spec, d: usize, parts: &[f32]) -> std::result::Result<Codec, String> {
-        let _ = d;
         match spec.score {
             Score::Flat if parts.is_empty() => Ok(Codec::Flat),
+            Score::RaBitQ { bits } => RaBitQ::from_parts(bits, d, parts).map(Codec::RaBitQ),
             _ => Err("its code does not fit the index".into()),
         }
     }
@@ -57,6 +66,7 @@ impl Codec {
     pub(crate) fn parts(&self) -> Vec<f32> {
         match self {
             Codec::Flat => Vec::new(),
+            Codec::RaBitQ(code) => code.parts(),
         }
     }
 
@@ -64,6 +74,7 @@ impl Codec {
     pub(crate) fn row_bytes(&self, d: usize) -> usize {
         match self {
             Codec::Flat => 4 * d,
+            Codec::RaBitQ(code) => code.row_bytes(),
         }
     }
 
@@ -78,9 +89,9 @@ impl Codec {
         centres: Option<&Matrix>,
         out: &mut [u8],
     ) -> std::result::Result<(), (usize, String)> {
-        let _ = (lists, centres);
         match self {
             Codec::Flat => out.copy_from_slice(bytemuck::cast_slice(rows.data())),
+            Codec::RaBitQ(code) => code.encode(rows, lists, centres, out),
         }
         Ok(())
     }
@@ -90,6 +101,7 @@ impl Codec {
     pub(crate) fn decodes(&self) -> bool {
         match self {
             Codec::Flat => true,
+            Codec::RaBitQ(_) => false,
         }
     }
 
@@ -97,31 +109,33 @@ impl Codec {
     pub(crate) fn decode(&self, run: &[u8], centre: Option<&[f32]>, out: &mut [f32]) {
         let _ = centre;
         match self {
-            Codec::Flat => out.copy_from_slice(bytemuck::cast_slice(run)),
+            Codec::Flat => bytemuck::cast_slice_mut(out).copy_from_slice(run),
+            Codec::RaBitQ(_) => unreachable!("asked only of codes that decode"),
         }
     }
 
     /// Bytes of a run of n records.
     pub(crate) fn run_bytes(&self, d: usize, n: usize) -> usize {
         match self {
-            Codec::Flat => n * self.row_bytes(d),
+            Codec::Flat | Codec::RaBitQ(_) => n * self.row_bytes(d),
         }
     }
 
     /// Lays n records out as a run.
     pub(crate) fn pack(&self, d: usize, records: &[u8], n: usize, run: &mut [u8]) {
-        let _ = (d, n);
+        let _ = d;
         match self {
+            Codec::RaBitQ(code) => code.pack(records, n, run),
             Codec::Flat => run.copy_from_slice(records),
         }
     }
 
     /// Record `i` of a run of n.
     pub(crate) fn unpack(&self, d: usize, run: &[u8], n: usize, i: usize, record: &mut [u8]) {
-        let _ = n;
         let bytes = self.row_bytes(d);
         match self {
             Codec::Flat => record.copy_from_slice(&run[i * bytes..(i + 1) * bytes]),
+            Codec::RaBitQ(code) => code.unpack(run, n, i, record),
         }
     }
 }

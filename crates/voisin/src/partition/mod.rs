@@ -2,6 +2,7 @@
 //!
 //! Both answers depend on the vector alone: the same bits for one query or a thousand, for any number of threads.
 
+mod cells;
 mod centroids;
 mod kmeans;
 mod mlp;
@@ -11,12 +12,15 @@ mod product;
 mod rng;
 mod sample;
 mod seeding;
+mod table;
 mod train;
 mod warm;
 
 pub use centroids::Centroids;
+pub(crate) use rng::Random;
 pub use kmeans::{Init, KMeansParams, KMeansResult, kmeans, kmeans_source};
 pub use mlp::{Linear, Mlp};
+pub(crate) use sample::draw;
 pub use sample::{Sample, sample};
 pub use train::{Epoch, Precision, Recipe, Schedule, TrainParams, TrainResult, train_mlp};
 

@@ -1,0 +1,545 @@
+//! RaBitQ codes: a residual is rotated, its signs and a few more bits of every value are kept, and keys are estimated without
+//! bias from integer products, with a bound of the error.
+//!
+//! # Source
+//! Gao & Long, "RaBitQ" (arXiv 2405.12497); Gao et al., extended RaBitQ (arXiv 2409.09913).
+//!
+//! r is the rotated residual of a row to the centre c of its list, x̄ its code centred at 0 (odd multiples of ½), q' the rotated
+//! query, both shifted by the mean µ of the centres. With f = |r|²/<r, x̄>, <r, q − c> is estimated as f·<x̄, q' − c'>, so that
+//!
+//! - squared L2 = |q − c|² + (|r|² + 2f<x̄, c'>) − 2f<x̄, q'>,
+//! - −inner product = −<q, c> + (−<r, c> + f<x̄, c'>) − f<x̄, q'>:
+//!
+//! what the list gives, `add`, and `res` times one product of integers; one rounded query serves all lists.
+//!
+//! A row is ranked by the larger of its estimate from all bits and its lower bound from the signs alone (which is above the
+//! estimate only where the bound, 1.9 deviations wide, fails). So a scan that reads the other bits only of rows whose lower
+//! bound is good enough finds the same rows as one that reads everything, in whatever order lists are visited.
+//!
+//! A run of n rows of W words: signs (n x W u64), then for each row the lower bits (W·(bits − 1) u64) and the pair `add`, `res`
+//! (2 f32), then `add`, `res` and error of the signs alone (n bf16 each; none where the signs are all bits).
+
+use super::Training;
+use super::rotation::Rotation;
+use crate::{Matrix, Vectors};
+use rayon::prelude::*;
+use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack};
+
+/// Deviations that the error bound is wide.
+const EPSILON: f64 = 1.9;
+
+#[derive(Clone, Debug)]
+pub(crate) struct RaBitQ {
+    bits: usize,
+    ip: bool,
+    /// Codes are values of a unit residual times this, rounded.
+    stretch: f32,
+    /// Mean of the centres.
+    mean: Vec<f32>,
+    rotation: Rotation,
+}
+
+/// A query, rotated and rounded to bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Query {
+    bytes: Vec<i8>,
+    half: f32,
+    sum: i32,
+}
+
+/// A run and the query's share of its list.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) n: usize,
+}
+
+/// What a query and a list share: |q − c|² or −<q, c>, and |q − c|.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared {
+    pub(crate) base: f32,
+    pub(crate) reach: f32,
+}
+
+/// Buffers of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    products: Vec<i32>,
+    panels: CodePanels,
+    add: Vec<f32>,
+    res: Vec<f32>,
+    lowers: Vec<(u32, f32)>,
+}
+
+/// The blocks of a run.
+struct Parts<'a> {
+    signs: &'a [u64],
+    rest: &'a [u64],
+    facts: [&'a [u16]; 3],
+}
+
+impl RaBitQ {
+    /// Chooses how far values are stretched before they are rounded, by a few rows.
+    pub(crate) fn train(bits: usize, rows: Vectors<'_>, with: &Training<'_>) -> RaBitQ {
+        let d = rows.d();
+        let mut mean = vec![0.0f64; d];
+        let centres = with.centres.map_or(0, Matrix::n);
+        for c in with.centres.iter().flat_map(|c| c.view().data().chunks_exact(d)) {
+            mean.iter_mut().zip(c).for_each(|(m, &c)| *m += c as f64 / centres as f64);
+        }
+        let mean = mean.into_iter().map(|m| m as f32).collect();
+        let mut code = RaBitQ { bits, ip: with.ip, stretch: 1.0, mean, rotation: Rotation::new(d) };
+        let step = (rows.n() / 256).max(1);
+        let mut sample = Vec::new();
+        for i in (0..rows.n()).step_by(step).take(256) {
+            let (r, _) = code.residual(rows.row(i), with.centres.map(|c| c.row(with.lists[i] as usize)));
+            let norm = dot_f64(&r, &r).sqrt();
+            if norm > 0.0 {
+                sample.push(r.iter().map(|v| (*v as f64 / norm) as f32).collect::<Vec<f32>>());
+            }
+        }
+        let root = (code.padded() as f32).sqrt();
+        let quality = |stretch: f32| -> f64 {
+            let levels = code.levels();
+            sample.iter().map(|r| cosine(r, stretch, levels)).sum()
+        };
+        // values of a unit vector are about 1 / root; the last level is at two to four deviations
+        let tries: Vec<f32> = (1..=48).map(|i| i as f32 / 12.0 * code.levels() / 2.0 * root / 2.0).collect();
+        let scores: Vec<f64> = tries.par_iter().map(|&s| quality(s)).collect();
+        let best = (0..tries.len()).fold(0, |b, i| if scores[i] > scores[b] { i } else { b });
+        code.stretch = tries[best];
+        code
+    }
+
+    /// Rebuilds it from [`RaBitQ::parts`].
+    pub(crate) fn from_parts(bits: usize, d: usize, parts: &[f32]) -> Result<RaBitQ, String> {
+        match parts {
+            &[stretch, ip, ref mean @ ..]
+                if mean.len() == d && stretch > 0.0 && parts.iter().all(|p| p.is_finite()) && (ip == 0.0 || ip == 1.0) =>
+            {
+                Ok(RaBitQ { bits, ip: ip == 1.0, stretch, mean: mean.to_vec(), rotation: Rotation::new(d) })
+            }
+            _ => Err("its RaBitQ code does not fit the index".into()),
+        }
+    }
+
+    pub(crate) fn parts(&self) -> Vec<f32> {
+        [self.stretch, self.ip as u8 as f32].into_iter().chain(self.mean.iter().copied()).collect()
+    }
+
+    fn padded(&self) -> usize {
+        self.rotation.padded()
+    }
+
+    fn words(&self) -> usize {
+        self.padded() / WORD
+    }
+
+    /// Largest lower code and a half: the outermost level.
+    fn levels(&self) -> f32 {
+        (1u32 << (self.bits - 1)) as f32
+    }
+
+    /// Words of a row beside its signs.
+    fn stride(&self) -> usize {
+        self.words() * (self.bits - 1) + 1
+    }
+
+    fn facts(&self) -> usize {
+        if self.bits == 1 { 0 } else { 3 }
+    }
+
+    pub(crate) fn row_bytes(&self) -> usize {
+        8 * (self.words() + self.stride()) + 2 * self.facts()
+    }
+
+    /// The rotated residual and the rotated centre less the mean.
+    fn residual(&self, row: &[f32], centre: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
+        let (mut r, mut c) = (vec![0.0; self.padded()], vec![0.0; self.padded()]);
+        match centre {
+            Some(centre) => {
+                let less: Vec<f32> = row.iter().zip(centre).map(|(x, c)| x - c).collect();
+                self.rotation.apply(&less, &mut r);
+                let less: Vec<f32> = centre.iter().zip(&self.mean).map(|(c, m)| c - m).collect();
+                self.rotation.apply(&less, &mut c);
+            }
+            None => {
+                self.rotation.apply(row, &mut r);
+                let less: Vec<f32> = self.mean.iter().map(|m| -m).collect();
+                self.rotation.apply(&less, &mut c);
+            }
+        }
+        (r, c)
+    }
+
+    /// Records of rows, each by itself.
+    pub(crate) fn encode(&self, rows: Vectors<'_>, lists: &[u32], centres: Option<&Matrix>, out: &mut [u8]) {
+        let bytes = self.row_bytes();
+        out.par_chunks_mut(bytes * 64).enumerate().for_each(|(b, out)| {
+            let mut codes = vec![0u8; self.padded()];
+            let mut words = vec![0u64; self.words() + self.stride()];
+            for (i, out) in out.chunks_exact_mut(bytes).enumerate() {
+                let row = 64 * b + i;
+                let centre = centres.map(|c| c.row(lists[row] as usize));
+                self.record(rows.row(row), centre, &mut codes, &mut words, out);
+            }
+        });
+    }
+
+    fn record(&self, row: &[f32], centre: Option<&[f32]>, codes: &mut [u8], words: &mut [u64], out: &mut [u8]) {
+        let (r, c) = self.residual(row, centre);
+        let square = dot_f64(&r, &r);
+        let inverse = if square > 0.0 { (self.stretch as f64 / square.sqrt()) as f32 } else { 0.0 };
+        let (half, top) = (1u8 << (self.bits - 1), self.levels() - 1.0);
+        for (code, &v) in codes.iter_mut().zip(&r) {
+            let k = (v.abs() * inverse).floor().min(top) as u8;
+            *code = if v > 0.0 { half + k } else { half - 1 - k };
+        }
+        let shift = ((1u32 << self.bits) - 1) as f64 / 2.0;
+        let all = self.line(&r, &c, row, centre, square, |i| codes[i] as f64 - shift);
+        let signs = self.line(&r, &c, row, centre, square, |i| if r[i] > 0.0 { 0.5 } else { -0.5 });
+        let w = self.words();
+        let (sign_words, rest) = words.split_at_mut(w);
+        let (low, pair) = rest.split_at_mut(w * (self.bits - 1));
+        pair[0] = (all.add as f32).to_bits() as u64 | ((all.res as f32).to_bits() as u64) << 32;
+        if self.bits > 1 {
+            let lower: Vec<u8> = codes.iter().map(|c| c & (half - 1)).collect();
+            planes_pack(&lower, self.bits - 1, low);
+        }
+        codes.iter_mut().for_each(|c| *c >>= self.bits - 1);
+        planes_pack(codes, 1, sign_words);
+        let at = 8 * words.len();
+        out[..at].copy_from_slice(bytemuck::cast_slice(words));
+        if self.bits > 1 {
+            let facts = [down(signs.add), nearest(signs.res), up(signs.err)];
+            out[at..].copy_from_slice(bytemuck::cast_slice(&facts));
+        }
+    }
+
+    /// `add`, `res` and error of a code.
+    fn line(&self, r: &[f32], c: &[f32], row: &[f32], centre: Option<&[f32]>, square: f64, code: impl Fn(usize) -> f64) -> Line {
+        let (mut rx, mut cx, mut xx) = (0.0, 0.0, 0.0);
+        for (i, (&r, &c)) in r.iter().zip(c).enumerate() {
+            let x = code(i);
+            rx += r as f64 * x;
+            cx += c as f64 * x;
+            xx += x * x;
+        }
+        let f = if rx > 0.0 { square / rx } else { 0.0 };
+        let spread = (f * f * xx - square).max(0.0) / (r.len().max(2) - 1) as f64;
+        let err = EPSILON * spread.sqrt();
+        if self.ip {
+            let rc = centre.map_or(0.0, |c| dot_f64(row, c) - dot_f64(c, c));
+            Line { add: f * cx - rc, res: -f, err }
+        } else {
+            Line { add: square + 2.0 * f * cx, res: -2.0 * f, err: 2.0 * err }
+        }
+    }
+
+    pub(crate) fn pack(&self, records: &[u8], n: usize, run: &mut [u8]) {
+        let (w, s, bytes) = (8 * self.words(), 8 * self.stride(), self.row_bytes());
+        let (signs, rest) = run.split_at_mut(n * w);
+        let (rest, facts) = rest.split_at_mut(n * s);
+        for (i, record) in records.chunks_exact(bytes).enumerate() {
+            signs[i * w..(i + 1) * w].copy_from_slice(&record[..w]);
+            rest[i * s..(i + 1) * s].copy_from_slice(&record[w..w + s]);
+            for f in 0..self.facts() {
+                facts[2 * (f * n + i)..][..2].copy_from_slice(&record[w + s + 2 * f..][..2]);
+            }
+        }
+    }
+
+    pub(crate) fn unpack(&self, run: &[u8], n: usize, i: usize, record: &mut [u8]) {
+        let (w, s) = (8 * self.words(), 8 * self.stride());
+        record[..w].copy_from_slice(&run[i * w..(i + 1) * w]);
+        record[w..w + s].copy_from_slice(&run[n * w + i * s..][..s]);
+        for f in 0..self.facts() {
+            record[w + s + 2 * f..][..2].copy_from_slice(&run[n * (w + s) + 2 * (f * n + i)..][..2]);
+        }
+    }
+
+    fn blocks<'a>(&self, run: Run<'a>) -> Parts<'a> {
+        let (signs, rest) = run.bytes[..run.n * self.row_bytes()].split_at(8 * run.n * self.words());
+        let (rest, facts) = rest.split_at(8 * run.n * self.stride());
+        let facts: &[u16] = bytemuck::cast_slice(facts);
+        let each = |f: usize| if self.bits == 1 { &facts[..0] } else { &facts[f * run.n..(f + 1) * run.n] };
+        Parts { signs: bytemuck::cast_slice(signs), rest: bytemuck::cast_slice(rest), facts: [each(0), each(1), each(2)] }
+    }
+
+    /// The part of a run that a single query reads first.
+    pub(crate) fn first<'a>(&self, run: &'a [u8], n: usize) -> &'a [u8] {
+        &run[..8 * n * self.words()]
+    }
+
+    /// Prepares a query of d dimensions.
+    pub(crate) fn query(&self, q: &[f32], query: &mut Query) {
+        let mut rotated = vec![0.0; self.padded()];
+        let less: Vec<f32> = q.iter().zip(&self.mean).map(|(q, m)| q - m).collect();
+        self.rotation.apply(&less, &mut rotated);
+        let largest = rotated.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let step = largest / 127.0;
+        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        query.bytes.clear();
+        query.bytes.extend(rotated.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8));
+        query.half = 0.5 * step;
+        query.sum = query.bytes.iter().map(|&b| b as i32).sum();
+    }
+
+    fn side(&self, query: &Query, shared: Shared, bits: usize) -> Side {
+        let offset = ((1i32 << bits) - 1) * query.sum;
+        Side { offset, half: query.half, base: shared.base, reach: shared.reach }
+    }
+
+    /// Rows of a run whose rank may be at most `limit`, for one query: signs first, other bits where they may matter.
+    pub(crate) fn scan(&self, query: &Query, run: Run<'_>, shared: Shared, limit: f32, s: &mut Scratch, hits: &mut Vec<(u32, f32)>) {
+        let parts = self.blocks(run);
+        let (stride, low) = (self.stride(), self.words() * (self.bits - 1));
+        s.products.resize(s.products.len().max(run.n), 0);
+        let products = &mut s.products[..run.n];
+        plane_dots(parts.signs, &query.bytes, products);
+        let side = self.side(query, shared, self.bits);
+        if self.bits == 1 {
+            self.pairs(&parts, run.n, &mut s.add, &mut s.res);
+            return keys(products, &s.add, &s.res, &side, limit, hits);
+        }
+        s.lowers.clear();
+        lowers(products, parts.facts, &self.side(query, shared, 1), limit, &mut s.lowers);
+        let high = 1i32 << (self.bits - 1);
+        for &(i, lower) in &s.lowers {
+            let row = &parts.rest[i as usize * stride..][..stride];
+            let ip = high * products[i as usize] + planes_dot(&row[..low], self.bits - 1, &query.bytes);
+            let (add, res) = split(row[low]);
+            let rank = side.key(ip, add, res).max(lower);
+            if rank <= limit {
+                hits.push((i, rank));
+            }
+        }
+    }
+
+    fn pairs(&self, parts: &Parts<'_>, n: usize, add: &mut Vec<f32>, res: &mut Vec<f32>) {
+        let stride = self.stride();
+        add.clear();
+        res.clear();
+        for row in parts.rest.chunks_exact(stride).take(n) {
+            let (a, r) = split(row[stride - 1]);
+            add.push(a);
+            res.push(r);
+        }
+    }
+
+    /// Whether [`RaBitQ::scan_many`] is there on this processor.
+    pub(crate) fn many() -> bool {
+        CodePanels::available()
+    }
+
+    /// As [`RaBitQ::scan`] for several queries, each with its share, limit; `take` gets the query's number and its rows. All
+    /// bits are unpacked once for all queries; the ranks are the same.
+    pub(crate) fn scan_many(
+        &self,
+        queries: &[(&Query, Shared)],
+        run: Run<'_>,
+        s: &mut Scratch,
+        limit: impl Fn(usize) -> f32,
+        mut take: impl FnMut(usize, &mut Vec<(u32, f32)>),
+    ) {
+        let parts = self.blocks(run);
+        let (n, w) = (run.n, self.words());
+        self.pairs(&parts, n, &mut s.add, &mut s.res);
+        s.panels.fill(parts.signs, parts.rest, self.stride(), self.bits, n, w);
+        let ldc = n.next_multiple_of(32);
+        s.products.resize(s.products.len().max(TILE_QUERIES * ldc), 0);
+        for (t, group) in queries.chunks(TILE_QUERIES).enumerate() {
+            let bytes: Vec<&[i8]> = group.iter().map(|q| &q.0.bytes[..]).collect();
+            code_tiles(&bytes, &s.panels, &mut s.products, ldc);
+            for (i, (query, shared)) in group.iter().enumerate() {
+                let number = t * TILE_QUERIES + i;
+                let (side, first) = (self.side(query, *shared, self.bits), self.side(query, *shared, 1));
+                let most = limit(number);
+                s.lowers.clear();
+                keys(&s.products[i * ldc..i * ldc + n], &s.add, &s.res, &side, most, &mut s.lowers);
+                if self.bits > 1 {
+                    s.lowers.retain_mut(|(row, rank)| {
+                        let at = *row as usize;
+                        let ip = planes_dot(&parts.signs[at * w..(at + 1) * w], 1, &query.bytes);
+                        *rank = rank.max(first.lower(ip, [parts.facts[0][at], parts.facts[1][at], parts.facts[2][at]]));
+                        *rank <= most
+                    });
+                }
+                if !s.lowers.is_empty() {
+                    take(number, &mut s.lowers);
+                }
+            }
+        }
+    }
+}
+
+struct Line {
+    add: f64,
+    res: f64,
+    err: f64,
+}
+
+fn split(pair: u64) -> (f32, f32) {
+    (f32::from_bits(pair as u32), f32::from_bits((pair >> 32) as u32))
+}
+
+/// Cosine between a unit vector and its code.
+fn cosine(r: &[f32], stretch: f32, levels: f32) -> f64 {
+    let (mut rx, mut xx) = (0.0f64, 0.0f64);
+    for &v in r {
+        let x = ((v.abs() * stretch).floor().min(levels - 1.0) + 0.5) as f64;
+        rx += v.abs() as f64 * x;
+        xx += x * x;
+    }
+    rx / xx.sqrt()
+}
+
+/// bf16 at most x, at least x, nearest to x.
+fn down(x: f64) -> u16 {
+    let near = nearest(x);
+    if (voisin_kernels::widen(near) as f64) <= x { near } else { below(near) }
+}
+
+fn up(x: f64) -> u16 {
+    down(-x) ^ 0x8000
+}
+
+fn nearest(x: f64) -> u16 {
+    // cut towards zero: a bit pattern whose neighbour is at most one step away
+    ((x as f32).to_bits() >> 16) as u16
+}
+
+/// The next bf16 below.
+fn below(x: u16) -> u16 {
+    match x {
+        0 => 0x8001,
+        _ if x & 0x8000 == 0 => x - 1,
+        _ => x + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Random;
+    use crate::{Matrix, Quiet};
+
+    fn gauss(n: usize, d: usize, seed: u64) -> Matrix {
+        let mut r = Random::new(seed, 0);
+        let mut one = || (0..6).map(|_| r.unit()).sum::<f64>() as f32 - 3.0;
+        Matrix::new((0..n * d).map(|_| one()).collect(), d)
+    }
+
+    fn sample(bits: usize, n: usize, d: usize, ip: bool) -> (RaBitQ, Matrix, Matrix, Vec<u32>, Vec<u8>) {
+        let (rows, centres) = (gauss(n, d, 1), gauss(3, d, 2));
+        let lists: Vec<u32> = (0..n as u32).map(|i| i % 3).collect();
+        let with = Training { lists: &lists, centres: Some(&centres), ip, seed: 0, watch: &Quiet };
+        let code = RaBitQ::train(bits, rows.view(), &with);
+        let code = RaBitQ::from_parts(bits, d, &code.parts()).unwrap();
+        let mut records = vec![0; n * code.row_bytes()];
+        code.encode(rows.view(), &lists, Some(&centres), &mut records);
+        (code, rows, centres, lists, records)
+    }
+
+    #[test]
+    fn estimates_are_unbiased_and_as_close_as_the_paper_says() {
+        // deviation of the estimate of a unit product, from the paper's figures; each bit halves it at least
+        for (d, ip) in [(128, false), (200, false), (128, true)] {
+            for (bits, most) in [(1, 0.9), (2, 0.5), (4, 0.14), (8, 0.03)] {
+                let (code, rows, centres, lists, records) = sample(bits, 300, d, ip);
+                let q: Vec<f32> = gauss(1, d, 9).data().to_vec();
+                let mut query = Query::default();
+                code.query(&q, &mut query);
+                let (mut sum, mut squares, mut scale) = (0.0, 0.0, 0.0);
+                for i in 0..300 {
+                    let c = centres.row(lists[i] as usize);
+                    let record = &records[i * code.row_bytes()..(i + 1) * code.row_bytes()];
+                    let less: Vec<f32> = q.iter().zip(c).map(|(q, c)| q - c).collect();
+                    let far = dot_f64(&less, &less);
+                    let base = if ip { -dot_f64(&q, c) } else { far } as f32;
+                    let shared = Shared { base, reach: far.sqrt() as f32 };
+                    let mut hits = Vec::new();
+                    code.scan(&query, Run { bytes: &record.to_vec(), n: 1 }, shared, f32::INFINITY, &mut Scratch::default(), &mut hits);
+                    let row = rows.row(i);
+                    let exact = if ip {
+                        -dot_f64(row, &q)
+                    } else {
+                        row.iter().zip(&q).map(|(a, b)| ((a - b) as f64).powi(2)).sum()
+                    };
+                    let r: f64 = row.iter().zip(c).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
+                    let unit = r.sqrt() * far.sqrt() * if ip { 1.0 } else { 2.0 } / (d as f64).sqrt();
+                    let error = (hits[0].1 as f64 - exact) / unit;
+                    (sum, squares, scale) = (sum + error, squares + error * error, scale + 1.0);
+                }
+                let deviation = (squares / scale as f64).sqrt();
+                assert!(deviation < most && (sum / scale).abs() < 0.2 * most, "d {d}, {bits} bits: {deviation}, {}", sum / scale);
+            }
+        }
+    }
+
+    #[test]
+    fn many_queries_find_what_one_finds() {
+        for (bits, d, n) in [(1, 70, 100), (3, 128, 77), (4, 128, 200), (8, 64, 33)] {
+            let (code, _, centres, _, records) = sample(bits, n, d, false);
+            let mut run = vec![0; records.len()];
+            code.pack(&records, n, &mut run);
+            let mut back = vec![0; code.row_bytes()];
+            for i in 0..n {
+                code.unpack(&run, n, i, &mut back);
+                assert_eq!(back, records[i * code.row_bytes()..(i + 1) * code.row_bytes()]);
+            }
+            let queries: Vec<(Query, Shared)> = (0..11u64)
+                .map(|i| {
+                    let q = gauss(1, d, 50 + i);
+                    let mut query = Query::default();
+                    code.query(q.data(), &mut query);
+                    let far: f64 = q.data().iter().zip(centres.row(1)).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
+                    (query, Shared { base: far as f32, reach: far.sqrt() as f32 })
+                })
+                .collect();
+            let run = Run { bytes: &run, n };
+            let mut one: Vec<Vec<(u32, f32)>> = Vec::new();
+            for (q, shared) in &queries {
+                let mut hits = Vec::new();
+                code.scan(q, run, *shared, f32::INFINITY, &mut Scratch::default(), &mut hits);
+                assert_eq!(hits.len(), n);
+                let limit = hits[n / 3].1;
+                hits.retain(|h| h.1 <= limit);
+                let mut again = Vec::new();
+                code.scan(q, run, *shared, limit, &mut Scratch::default(), &mut again);
+                assert_eq!(again, hits);
+                one.push(hits);
+            }
+            if RaBitQ::many() {
+                let limits: Vec<f32> = one.iter().map(|h| h.iter().map(|h| h.1).fold(f32::MIN, f32::max)).collect();
+                let mut found = vec![Vec::new(); queries.len()];
+                let refs: Vec<(&Query, Shared)> = queries.iter().map(|q| (&q.0, q.1)).collect();
+                code.scan_many(&refs, run, &mut Scratch::default(), |q| limits[q], |q, hits| found[q].append(hits));
+                assert_eq!(found, one);
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_is_rounded_to_the_side_asked_for() {
+        for x in [0.0, 1.0, -1.0, 3.33333, -3.33333, 1e-30, 1e30, -7.0625] {
+            let (low, high) = (voisin_kernels::widen(down(x)) as f64, voisin_kernels::widen(up(x)) as f64);
+            assert!(low <= x && x <= high && (high - low) <= 0.02 * x.abs() + 1e-40, "{low} {x} {high}");
+        }
+    }
+
+    #[test]
+    fn a_row_at_its_centre_has_the_distance_of_the_centre() {
+        let centres = gauss(1, 64, 3);
+        let with = Training { lists: &[0], centres: Some(&centres), ip: false, seed: 0, watch: &Quiet };
+        let code = RaBitQ::train(4, centres.view(), &with);
+        let mut record = vec![0; code.row_bytes()];
+        code.encode(centres.view(), &[0], Some(&centres), &mut record);
+        let mut query = Query::default();
+        code.query(&[0.5; 64], &mut query);
+        let mut hits = Vec::new();
+        let shared = Shared { base: 7.0, reach: 7f32.sqrt() };
+        code.scan(&query, Run { bytes: &record, n: 1 }, shared, 8.0, &mut Scratch::default(), &mut hits);
+        assert_eq!(hits, [(0, 7.0)]);
+    }
+}
