@@ -1,16 +1,19 @@
 //! `voisin search`: queries against an index.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use voisin::eval::quantile;
-use voisin::index::{Index, SearchParams};
-use voisin::{Error, Matrix, Metric, Neighbors, StringIds, Watch, screen};
+use voisin::index::{Filter, FilterKind, Index, SearchParams};
+use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
-use crate::common::{Bad, Context, open_queries, parse_metric};
+use crate::change::id_list;
+use crate::common::{Bad, Context, open_queries, parse_metric, parse_recall};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -19,7 +22,10 @@ use crate::saving::{Found, Run, SaveArgs};
 const EXAMPLES: &str = "Examples:
   voisin search index --queries queries.h5 -k 10 --nprobe 4 -o result.h5
   voisin search index --queries queries.h5 --nprobe 16 --truth truth.h5      (says the recall)
+  voisin search index --queries queries.h5 --recall 0.95 -o result.h5        (as many lists as that takes)
   voisin search index --queries queries.h5 --mass 0.9 -o result.json         (learned index)
+  voisin search index --queries queries.h5 --nprobe 16 --refine 8            (index with Refine(...))
+  voisin search index --queries queries.h5 --nprobe 16 --allow ids.txt       (one id a line; - is stdin)
   voisin search index --id instance/img.jpg --exclude-self                   (a stored vector)
   voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)";
 
@@ -50,9 +56,15 @@ pub struct Search {
     /// Neighbours for each query
     #[arg(short, default_value_t = 10)]
     k: usize,
-    /// Lists that a query visits [default: 1; with --mass: as many as it takes]
+    /// Lists that a query visits [default: 1; with --mass or --recall: as many as it takes]
     #[arg(long, value_name = "N")]
     nprobe: Option<usize>,
+    /// Visit as many lists as finds this share of the true neighbours, by the calibration made when the index was built
+    #[arg(long, value_name = "X", value_parser = parse_recall, allow_negative_numbers = true, conflicts_with_all = ["nprobe", "mass"])]
+    recall: Option<f32>,
+    /// Index with Refine(...): candidates for each neighbour that the codes pass on to the refinement
+    #[arg(long, value_name = "R")]
+    refine: Option<usize>,
     /// Learned index: visit lists until their probability adds up to this (0 to 1)
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     mass: Option<f32>,
@@ -65,6 +77,13 @@ pub struct Search {
     /// Leave out the vector that has the id of the query
     #[arg(long)]
     exclude_self: bool,
+    /// Find only vectors with these ids: a text file with an id on each line, - for standard input. Ids that
+    /// are not in the index are counted
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
+    /// Find no vector with these ids; with --allow, what is in both is not found
+    #[arg(long, value_name = "FILE")]
+    deny: Option<PathBuf>,
     /// Queries with NaN or infinity, and zero vectors under cosine: refuse the input, or skip and count them
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_bad: Bad,
@@ -113,10 +132,11 @@ impl Search {
         let opened = cx.elapsed();
         let asked = if self.id.is_empty() { self.opened(&index)? } else { self.stored(&index)? };
         let read = cx.elapsed() - opened;
-        let params = self.params(&index);
+        let params = self.params(&index, cx)?;
         let lists = index.partition().nlist();
-        if self.nprobe.is_none() && self.mass.is_none() && lists > 1 {
-            cx.screen.say(&format!("visiting 1 of {} lists; --nprobe visits more and finds more", count(lists as u64)));
+        if self.nprobe.is_none() && self.mass.is_none() && self.recall.is_none() && lists > 1 {
+            let more = "--nprobe visits more and finds more, --recall 0.95 as many as that takes";
+            cx.screen.say(&format!("visiting 1 of {} lists; {more}", count(lists as u64)));
         }
         for _ in 0..self.warm_up {
             self.search(&index, &asked, &params, cx)?;
@@ -127,7 +147,14 @@ impl Search {
         let (nq, seconds) = (asked.at.len().max(1) as f64, answers.seconds);
         o.set("n", index.len()).set("d", index.dim()).set("queries", asked.total).set("k", self.k);
         o.set("metric", index.metric().name()).set("spec", index.spec().to_string());
-        o.set("nprobe", params.nprobe.min(lists)).set_some("mass", self.mass);
+        if self.recall.is_none() {
+            o.set("nprobe", params.nprobe.min(lists));
+        }
+        o.set_some("mass", self.mass).set_some("recall_target", self.recall.map(|r| round(f64::from(r), 6)));
+        o.set_some("refine", self.refine);
+        if let Some(f) = &params.filter {
+            o.set("filter", json!({"allowed": f.allowed(), "matched": f.matched(), "missing": f.missing()}));
+        }
         o.set("queries_per_second", round(asked.at.len() as f64 / seconds.max(1e-9), 3));
         o.set("lists_per_query", round(answers.lists as f64 / nq, 3))
             .set("scanned_per_query", round(answers.scanned as f64 / nq, 1));
@@ -149,7 +176,7 @@ impl Search {
         self.remarks(&neighbors, &asked, &mut o);
         let begun = cx.elapsed();
         let base_ids = base_names(&index, &neighbors)?;
-        let how = format!("k={} nprobe={}{}", self.k, params.nprobe, self.mass.map(|m| format!(" mass={m}")).unwrap_or_default());
+        let how = self.how(&params);
         let run = Run {
             data: self.dir.display().to_string(),
             n: index.len(),
@@ -171,10 +198,70 @@ impl Search {
         Ok(o)
     }
 
-    fn params(&self, index: &Index) -> SearchParams {
+    fn params(&self, index: &Index, cx: &Context) -> Result<SearchParams> {
+        let spec = index.spec();
+        if let (Some(r), None) = (self.refine, spec.refine) {
+            let message = format!("refine = {r}: {} is {spec}, without vectors to refine by", self.dir.display());
+            return Err(Fail::usage(message, "leave --refine out, or build an index such as IVF1024,RaBitQ4,Refine(SQ8)"));
+        }
+        if self.refine == Some(0) {
+            return Err(Error::param("refine", 0, "at least 1 candidate a neighbour").into());
+        }
+        let filter = self.filter(index, cx)?.map(Arc::new);
         let all = index.partition().nlist();
-        let nprobe = self.nprobe.unwrap_or(if self.mass.is_some() { all } else { 1 });
-        SearchParams { k: self.k, nprobe, mass: self.mass, ..SearchParams::default() }
+        let nprobe = self.nprobe.unwrap_or(if self.mass.is_some() || self.recall.is_some() { all } else { 1 });
+        // one list of plain vectors is searched exactly: any target is met
+        let recall = self.recall.filter(|_| all > 1 || spec.score != Score::Flat || spec.transform.is_some());
+        if let (Some(r), None) = (recall, index.calibration()) {
+            let message = format!("recall = {r}: {} has no calibration", self.dir.display());
+            return Err(Fail::usage(message, "build the index again to have one, or choose the lists with --nprobe"));
+        }
+        let refine = self.refine.unwrap_or(0);
+        Ok(SearchParams { k: self.k, nprobe, mass: self.mass, recall, refine, filter, ..SearchParams::default() })
+    }
+
+    /// How it was searched, as a result file says it.
+    fn how(&self, params: &SearchParams) -> String {
+        let mut how = format!("k={}", self.k);
+        match self.recall {
+            Some(target) => how += &format!(" recall={target}"),
+            None => how += &format!(" nprobe={}", params.nprobe),
+        }
+        for (name, value) in [("mass", self.mass.map(f64::from)), ("refine", self.refine.map(|r| r as f64))] {
+            how += &value.map(|v| format!(" {name}={}", round(v, 6))).unwrap_or_default();
+        }
+        how + &params.filter.as_ref().map(|f| format!(" allowed={}", f.allowed())).unwrap_or_default()
+    }
+
+    /// What --allow and --deny leave.
+    fn filter(&self, index: &Index, cx: &Context) -> Result<Option<Filter>> {
+        if self.allow.as_deref() == Some(Path::new("-")) && self.deny.as_deref() == Some(Path::new("-")) {
+            return Err(Fail::usage("--allow - and --deny -: standard input is read once", "name a file for one of them"));
+        }
+        let mut all: Option<Filter> = None;
+        for (name, file, kind) in [("allow", &self.allow, FilterKind::Allow), ("deny", &self.deny, FilterKind::Deny)] {
+            let Some(file) = file else { continue };
+            let lines = id_lines(file)?;
+            let filter = index.filter(&id_list(index, &lines)?, kind)?;
+            if filter.matched() == 0 && kind == FilterKind::Allow {
+                let first = filter.first_missing().map(|id| format!(" (the first is {id})")).unwrap_or_default();
+                let message = format!("--allow {}: none of its {} ids is in the index{first}", file.display(), lines.len());
+                return Err(Fail::data(message, "a line is an id; `voisin info DIR` says whether ids are strings or numbers"));
+            }
+            if let Some(first) = filter.first_missing() {
+                let (missing, of) = (count(filter.missing()), count(lines.len() as u64));
+                cx.screen.say(&format!("--{name}: {missing} of {of} ids are not in the index; the first is {first}"));
+            }
+            all = Some(match all {
+                Some(other) => other.and(&filter, index)?,
+                None => filter,
+            });
+        }
+        if let Some(f) = &all {
+            let exactly = if f.is_small() { ", all of which are compared" } else { "" };
+            cx.screen.say(&format!("{} of {} vectors may be found{exactly}", count(f.allowed()), count(index.len())));
+        }
+        Ok(all)
     }
 
     fn opened(&self, index: &Index) -> Result<Asked> {
@@ -211,7 +298,7 @@ impl Search {
             let unknown = || Error::Id { id: id.clone(), what: format!("not in {}", self.dir.display()) };
             let number = if index.has_string_ids() { index.find(id)? } else { id.parse().ok() };
             let number = number.ok_or_else(unknown)?;
-            data.extend_from_slice(index.vector_of(number)?.ok_or_else(unknown)?);
+            data.extend_from_slice(&index.vector_of(number)?.ok_or_else(unknown)?);
             own.push(number);
         }
         let (total, names) = (own.len(), Some(self.id.iter().collect()));
@@ -258,6 +345,17 @@ impl Search {
             o.line(format!("{} queries have fewer than {} neighbours: visit more lists", count(short as u64), self.k));
         }
     }
+}
+
+/// The lines of a file of ids, without those that are empty.
+fn id_lines(file: &Path) -> Result<Vec<String>> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map_err(|e| Error::io("standard input", e))?;
+    } else {
+        text = std::fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
+    }
+    Ok(text.lines().filter(|l| !l.is_empty()).map(str::to_string).collect())
 }
 
 /// For each query the number of the vector with its name, or with its row number where there are no names.

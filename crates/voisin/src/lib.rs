@@ -33,6 +33,7 @@ mod neighbors;
 pub mod partition;
 mod source;
 mod spec;
+mod transform;
 pub mod watch;
 
 pub use error::{Error, Result};

@@ -127,7 +127,7 @@ fn a_newer_format_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = sample(dir.path(), "Flat");
     let manifest = path.join("manifest.json");
-    let text = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1", "\"format\": 2");
+    let text = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 2", "\"format\": 3");
     std::fs::write(&manifest, text).unwrap();
     for e in [
         Index::open(&path).map(|_| ()).unwrap_err(),
@@ -135,7 +135,7 @@ fn a_newer_format_is_named() {
         index::compact(&path, &Quiet).map(|_| ()).unwrap_err(),
         index::build(&MemSource::new("base", rows(N, 1)), &path, &BuildParams::default(), &Quiet).map(|_| ()).unwrap_err(),
     ] {
-        assert!(matches!(e, Error::NewerFormat { found: 2, supported: 1, .. }), "{e}");
+        assert!(matches!(e, Error::NewerFormat { found: 3, supported: 2, .. }), "{e}");
     }
 }
 

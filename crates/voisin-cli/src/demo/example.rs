@@ -41,7 +41,7 @@ impl Example {
         let mut hits = Vec::new();
         for (&id, &distance) in truth.ids(q).iter().zip(truth.distances(q)) {
             let Some(vector) = index.vector_of(id)? else { continue };
-            let vector = directed(vector, data.metric);
+            let vector = directed(&vector, data.metric);
             let list = partition.assign(Vectors::new(&vector, vector.len()))[0];
             let at = routes.lists(0).iter().position(|l| *l == list).unwrap_or(0);
             hits.push(Hit {

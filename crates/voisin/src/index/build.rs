@@ -1,13 +1,13 @@
 //! Building an index: choose, read, train, store, and put the manifest in place.
 
-use super::ingest::{Job, Journal, Loaded, RowIds, directed, load, segment_rows};
+use super::ingest::{Journal, RowIds};
+use super::learn::Learning;
 use super::manifest::{FORMAT, IdKind, MANIFEST, Manifest, SEGMENTS};
-use super::params::{BuildParams, BuildReport, IdList, Ids, Seconds};
+use super::params::{BuildParams, BuildReport, IdList, Ids};
 use super::segment::Shape;
-use super::{disk, model, opened};
-use crate::partition::{Centroids, Epoch, KMeansParams, Partition, TrainParams, kmeans, sample, train_mlp};
-use crate::{Error, PartitionSpec, Result, Source, Spec, Vectors, Watch};
-use std::borrow::Cow;
+use super::store::{Job, check_segment_rows};
+use super::{disk, opened};
+use crate::{Error, PartitionSpec, Result, Source, Spec, TransformSpec, Watch};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
@@ -15,16 +15,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Below this many rows `Flat` is chosen.
 const FLAT_BELOW: u64 = 20_000;
-/// Bytes of vectors that may be held in memory at once. k-means and unit lengths need as much again each.
-fn held(memory_limit: Option<u64>) -> u64 {
-    memory_limit.map_or(2 << 30, |l| l / 4)
-}
 
 /// Builds an index of `base` in the folder `dir`.
 ///
 /// An index that is there stays readable until the new one is complete, and is replaced by it. A build that was killed
 /// goes on after its last finished file when it is started again; the outcome is the same, byte for byte. Memory: the
-/// rows where they fit a quarter of the limit (2 GiB without one), otherwise the training sample or two segments.
+/// rows where they fit a quarter of the limit (2 GiB without one), otherwise the training sample, or the codes and
+/// refinement vectors of a segment.
 ///
 /// # Errors
 /// No rows, rows that cannot be ranked, more lists than rows, a model that does not fit, ids that stand twice, a folder
@@ -78,9 +75,12 @@ fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
         if !matches!(spec.partition, PartitionSpec::Learned { .. }) {
             return Err(Error::param("model", spec, "a model goes with a learned index, LMI"));
         }
-        if m.d() != base.dim() {
-            let context = format!("{} has {}", base.name(), base.dim());
-            return Err(Error::Dimension { name: "model".into(), expected: base.dim(), got: m.d(), context });
+        let (d, context) = match spec.transform {
+            Some(TransformSpec::Pca { d }) => (d, format!("PCA{d} leaves so many")),
+            _ => (base.dim(), format!("{} has {}", base.name(), base.dim())),
+        };
+        if m.d() != d {
+            return Err(Error::Dimension { name: "model".into(), expected: d, got: m.d(), context });
         }
         if m.nlist() != nlist {
             return Err(Error::param(
@@ -91,6 +91,11 @@ fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
         }
     } else if nlist as u64 > n {
         return Err(Error::param("index", spec, format!("at most as many lists as vectors, {n}")));
+    }
+    if let Some(TransformSpec::Pca { d }) = spec.transform
+        && d > base.dim()
+    {
+        return Err(Error::param("index", spec, format!("PCA keeps at most the dimensions there are, {}", base.dim())));
     }
     if params.train_size.is_some_and(|t| t < nlist as u64) {
         let got = params.train_size.unwrap_or_default();
@@ -168,28 +173,28 @@ fn run(
     };
     let generation = old.as_ref().map_or_else(|| after_all_files(dir), |m| m.generation + 1);
     let ids = row_ids(base, &params.ids, 0)?;
-    let rows_a_segment = segment_rows(params.segment_rows, d, params.memory_limit)?;
-    let mut journal = Journal::resume(dir, key(base, params, spec, &ids, rows_a_segment), generation);
+    check_segment_rows(params.segment_rows)?;
+    let mut journal = Journal::resume(dir, key(base, params, spec, &ids), generation);
     if let Some(old) = &old {
         opened::clean(dir, &[old.files(), journal.files()].concat())?;
     } else if !dir.join(MANIFEST).exists() {
         opened::clean(dir, &journal.files())?;
     }
     let resumed = journal.next_row;
-    let mut build =
-        Building { base, params, spec, watch, seconds: Seconds::default(), whole: None, objective: vec![], epochs: vec![] };
-    let partition = build.partition(dir, &mut journal)?;
+    let mut learning = Learning::new(base, params, spec, watch);
+    let model = learning.model(dir, &mut journal)?;
     let shape = Shape { d, nlist: spec.nlist(), metric: params.metric, ids: ids.kind() };
-    let mut seconds = build.seconds;
+    let mut seconds = learning.seconds;
     Job {
         dir,
         source: base,
-        whole: build.whole.as_ref(),
-        partition: &partition,
+        whole: learning.whole.as_ref(),
+        model: &model,
         shape,
         ids: &ids,
         on_bad: params.on_bad,
-        segment_rows: rows_a_segment,
+        segment_rows: params.segment_rows,
+        memory_limit: params.memory_limit,
     }
     .run(&mut journal, &mut seconds, watch)?;
     if journal.segments.is_empty() {
@@ -222,8 +227,8 @@ fn run(
         d,
         skipped: journal.skipped,
         trained_on: journal.trained_on,
-        objective: build.objective,
-        epochs: build.epochs,
+        objective: learning.objective,
+        epochs: learning.epochs,
         seconds,
         bytes: manifest.bytes(),
         resumed,
@@ -246,7 +251,7 @@ fn after_all_files(dir: &Path) -> u64 {
 }
 
 /// Everything that decides about the bytes of an index.
-fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds, segment_rows: u64) -> u64 {
+fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds) -> u64 {
     let model = params.model.as_ref().map(|m| {
         let all = m.layers().iter().flat_map(|l| [l.weight.data(), &l.bias]);
         all.map(|v| xxh3_64(bytemuck::cast_slice(v))).collect::<Vec<u64>>()
@@ -260,7 +265,7 @@ fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds, segme
     };
     let (source, rows, d) = (base.name(), base.len(), base.dim());
     let text = format!(
-        "{FORMAT} {} {source} {rows} {d} {:x} {spec} {} {} {:?} {:?} {:?} {:?} {model:?} {first} {segment_rows} {:?}",
+        "{FORMAT} {} {source} {rows} {d} {:x} {spec} {} {} {:?} {:?} {:?} {:?} {model:?} {first} {:?} {:?}",
         env!("CARGO_PKG_VERSION"),
         base.fingerprint(),
         params.metric,
@@ -269,6 +274,7 @@ fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds, segme
         params.kmeans,
         params.train,
         params.train_size,
+        params.segment_rows,
         params.memory_limit,
     );
     xxh3_64(text.as_bytes())
@@ -321,129 +327,6 @@ pub(super) fn row_ids(source: &dyn Source, ids: &Ids, first: u64) -> Result<RowI
             RowIds::Strings { strings, numbers }
         }
     })
-}
-
-struct Building<'a> {
-    base: &'a dyn Source,
-    params: &'a BuildParams,
-    spec: &'a Spec,
-    watch: &'a dyn Watch,
-    seconds: Seconds,
-    /// The rows, where all of them fit in memory.
-    whole: Option<Loaded>,
-    objective: Vec<f64>,
-    epochs: Vec<Epoch>,
-}
-
-impl Building<'_> {
-    /// The partition, trained now or by the run that is resumed.
-    fn partition(&mut self, dir: &Path, journal: &mut Journal) -> Result<Partition> {
-        let (params, d) = (self.params, self.base.dim());
-        if journal.next_row < self.base.len() {
-            self.hold()?;
-        }
-        if let Some(entry) = &journal.model {
-            return model::load(dir, entry, self.spec, params.metric, d);
-        }
-        let (partition, trained_on) = match &self.spec.partition {
-            PartitionSpec::One => (Partition::One, 0),
-            PartitionSpec::Learned { .. } if params.model.is_some() => {
-                (Partition::Learned(params.model.clone().expect("just looked")), 0)
-            }
-            _ => self.train()?,
-        };
-        let file = if journal.generation == 1 { "model.vsn".to_owned() } else { format!("model.{:05}.vsn", journal.generation) };
-        let start = Instant::now();
-        journal.model = Some(model::save(&partition, dir, &file)?);
-        journal.trained_on = trained_on;
-        journal.save(dir)?;
-        self.seconds.write += start.elapsed().as_secs_f64();
-        Ok(partition)
-    }
-
-    /// Reads all rows where they fit.
-    fn hold(&mut self) -> Result<()> {
-        let (n, d) = (self.base.len(), self.base.dim() as u64);
-        if n.checked_mul(4 * d).is_none_or(|bytes| bytes > held(self.params.memory_limit)) {
-            return Ok(());
-        }
-        let start = Instant::now();
-        self.watch.begin("read", n, "vectors");
-        self.whole = Some(load(self.base, 0..n, self.params.metric, self.params.on_bad, self.watch)?);
-        self.watch.end();
-        self.seconds.read += start.elapsed().as_secs_f64();
-        Ok(())
-    }
-
-    fn train(&mut self) -> Result<(Partition, u64)> {
-        let (params, nlist, metric, d) = (self.params, self.spec.nlist(), self.params.metric, self.base.dim());
-        let learned = matches!(self.spec.partition, PartitionSpec::Learned { .. });
-        let fits = (held(params.memory_limit) / (4 * d as u64)).max(nlist as u64);
-        let usual = if learned { u64::MAX } else { 256 * nlist as u64 };
-        let wanted = params.train_size.unwrap_or(usual.min(fits));
-        let start = Instant::now();
-        let whole = self.whole.take();
-        let drawn;
-        let rows: Cow<'_, [f32]> = match &whole {
-            Some(w) if wanted >= w.rows.n() as u64 => directed(w.rows.view(), metric),
-            Some(w) => {
-                drawn = sample(&Held(w, self.base), wanted, params.seed, metric, params.on_bad, &crate::Quiet)?;
-                Cow::Borrowed(drawn.rows.data())
-            }
-            None => {
-                drawn = sample(self.base, wanted, params.seed, metric, params.on_bad, self.watch)?;
-                Cow::Borrowed(drawn.rows.data())
-            }
-        };
-        let spent = start.elapsed().as_secs_f64();
-        *(if whole.is_some() { &mut self.seconds.encode } else { &mut self.seconds.read }) += spent;
-        let start = Instant::now();
-        let rows = Vectors::new(&rows, d);
-        if rows.n() < nlist {
-            return Err(Error::param(
-                "index",
-                self.spec,
-                format!("at most as many lists as vectors that can be ranked, {}", rows.n()),
-            ));
-        }
-        let k = KMeansParams { k: nlist, seed: params.seed, ..params.kmeans.clone() };
-        let clusters = kmeans(rows, &k, self.watch)?;
-        self.objective = clusters.objective;
-        let partition = match &self.spec.partition {
-            PartitionSpec::Learned { hidden, .. } => {
-                let hidden = hidden.clone().unwrap_or_else(|| params.train.hidden.clone());
-                let t = TrainParams { hidden, seed: params.seed, train_size: None, ..params.train.clone() };
-                let trained = train_mlp(rows, &clusters.assignment, nlist, &t, self.watch)?;
-                self.epochs = trained.epochs;
-                Partition::Learned(trained.mlp)
-            }
-            _ => Partition::KMeans(Centroids::new(clusters.centroids, metric)),
-        };
-        self.seconds.train += start.elapsed().as_secs_f64();
-        let trained_on = rows.n() as u64;
-        self.whole = whole;
-        Ok((partition, trained_on))
-    }
-}
-
-/// Rows in memory as a source.
-struct Held<'a>(&'a Loaded, &'a dyn Source);
-
-impl Source for Held<'_> {
-    fn len(&self) -> u64 {
-        self.0.rows.n() as u64
-    }
-    fn dim(&self) -> usize {
-        self.0.rows.d()
-    }
-    fn name(&self) -> String {
-        self.1.name()
-    }
-    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
-        let at = start as usize * self.dim();
-        out.copy_from_slice(&self.0.rows.data()[at..at + out.len()]);
-        Ok(())
-    }
 }
 
 /// Whether ids of one kind can join an index of another.

@@ -1,22 +1,17 @@
-//! Rows of a source into segments, resumably: what building and adding share.
+//! Rows of a source and their ids, and the journal: what building and adding share.
 //!
 //! A journal (`journal.json`) names the finished files of a change that is under way. A run that finds the journal of
 //! the same work goes on after its last segment; the journal of other work is dropped with its files.
 
 use super::blocks::Blocks;
 use super::manifest::{Digest, FileEntry, IdKind, SEGMENTS, SegmentEntry, seal, unseal};
-use super::params::Seconds;
-use super::segment::{self, Shape};
-use super::segment_writer::SegmentWriter;
-use super::{disk, opened};
-use crate::partition::Partition;
+use super::{disk, opened, segment};
 use crate::{Error, Matrix, Metric, OnBad, Result, Source, StringIds, Vectors, Watch, screen};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Instant;
 use voisin_kernels::dot_f64;
 
 pub(super) const JOURNAL: &str = "journal.json";
@@ -89,7 +84,7 @@ impl RowIds {
         }
     }
 
-    fn string(&self, row: u64) -> Option<&str> {
+    pub(super) fn string(&self, row: u64) -> Option<&str> {
         match self {
             RowIds::Strings { strings, .. } => Some(strings.get(row as usize)),
             _ => None,
@@ -164,150 +159,4 @@ pub(super) fn directed(rows: Vectors<'_>, metric: Metric) -> Cow<'_, [f32]> {
         to.iter_mut().zip(from).for_each(|(t, &f)| *t = (f as f64 * inverse) as f32);
     });
     Cow::Owned(out)
-}
-
-/// Work on the rows of a source.
-pub(super) struct Job<'a> {
-    pub(super) dir: &'a Path,
-    pub(super) source: &'a dyn Source,
-    /// The whole source where it is in memory.
-    pub(super) whole: Option<&'a Loaded>,
-    pub(super) partition: &'a Partition,
-    pub(super) shape: Shape,
-    pub(super) ids: &'a RowIds,
-    pub(super) on_bad: OnBad,
-    pub(super) segment_rows: u64,
-}
-
-impl Job<'_> {
-    /// Stores the rows that the journal does not have yet, a segment at a time.
-    pub(super) fn run(&self, journal: &mut Journal, seconds: &mut Seconds, watch: &dyn Watch) -> Result<()> {
-        let n = self.source.len();
-        watch.begin("store", n, "vectors");
-        watch.advance(journal.next_row);
-        match self.whole {
-            Some(whole) => {
-                while journal.next_row < n {
-                    let range = self.next(journal);
-                    let at = |row| whole.numbers.partition_point(|&x| x < row);
-                    let part = at(range.start)..at(range.end);
-                    let rows = whole.rows.view().rows(part.clone());
-                    self.store(range, rows, &whole.numbers[part], journal, seconds, watch)?;
-                }
-            }
-            None => self.run_streamed(journal, seconds, watch)?,
-        }
-        watch.end();
-        Ok(())
-    }
-
-    fn next(&self, journal: &Journal) -> Range<u64> {
-        journal.next_row..self.source.len().min(journal.next_row + self.segment_rows)
-    }
-
-    /// The rows of the next segment are read while those of the last are stored.
-    fn run_streamed(&self, journal: &mut Journal, seconds: &mut Seconds, watch: &dyn Watch) -> Result<()> {
-        let (first, n) = (journal.next_row, self.source.len());
-        std::thread::scope(|scope| {
-            let (send, receive) = std::sync::mpsc::sync_channel(0);
-            scope.spawn(move || {
-                for start in (first..n).step_by(self.segment_rows as usize) {
-                    let range = start..n.min(start + self.segment_rows);
-                    let read = load(self.source, range, self.shape.metric, self.on_bad, &crate::Quiet);
-                    let failed = read.is_err();
-                    if send.send(read).is_err() || failed {
-                        return;
-                    }
-                }
-            });
-            while journal.next_row < n {
-                let start = Instant::now();
-                let read = receive.recv().expect("the reader sends every segment or an error")?;
-                seconds.read += start.elapsed().as_secs_f64();
-                self.store(self.next(journal), read.rows.view(), &read.numbers, journal, seconds, watch)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn store(
-        &self,
-        range: Range<u64>,
-        rows: Vectors<'_>,
-        numbers: &[u64],
-        journal: &mut Journal,
-        seconds: &mut Seconds,
-        watch: &dyn Watch,
-    ) -> Result<()> {
-        watch.check()?;
-        journal.skipped += (range.end - range.start) - numbers.len() as u64;
-        if !numbers.is_empty() {
-            let lists = self.assign(rows, seconds);
-            watch.check()?;
-            let start = Instant::now();
-            let file = format!("{:05}-{:04}.vsn", journal.generation, journal.segments.len());
-            journal.segments.push(self.write(file, rows, numbers, &lists)?);
-            seconds.write += start.elapsed().as_secs_f64();
-        }
-        journal.next_row = range.end;
-        let start = Instant::now();
-        journal.save(self.dir)?;
-        seconds.write += start.elapsed().as_secs_f64();
-        watch.advance(range.end - range.start);
-        Ok(())
-    }
-
-    fn assign(&self, rows: Vectors<'_>, seconds: &mut Seconds) -> Vec<u32> {
-        let mut lists = Vec::with_capacity(rows.n());
-        for from in (0..rows.n()).step_by(1 << 16) {
-            let block = rows.rows(from..(from + (1 << 16)).min(rows.n()));
-            let start = Instant::now();
-            let directed = match self.partition {
-                Partition::One => Cow::Borrowed(block.data()),
-                _ => directed(block, self.shape.metric),
-            };
-            seconds.encode += start.elapsed().as_secs_f64();
-            let start = Instant::now();
-            lists.extend(self.partition.assign(Vectors::new(&directed, rows.d())));
-            seconds.assign += start.elapsed().as_secs_f64();
-        }
-        lists
-    }
-
-    fn write(&self, file: String, rows: Vectors<'_>, numbers: &[u64], lists: &[u32]) -> Result<SegmentEntry> {
-        let nlist = self.shape.nlist;
-        let mut starts = vec![0usize; nlist + 1];
-        lists.iter().for_each(|&l| starts[l as usize + 1] += 1);
-        for l in 0..nlist {
-            starts[l + 1] += starts[l];
-        }
-        let (mut order, mut at) = (vec![0u32; lists.len()], starts.clone());
-        for (row, &l) in lists.iter().enumerate() {
-            order[at[l as usize]] = row as u32;
-            at[l as usize] += 1;
-        }
-        let mut w = SegmentWriter::create(&self.dir.join(SEGMENTS), file, self.shape)?;
-        for l in 0..nlist {
-            for &row in &order[starts[l]..starts[l + 1]] {
-                let source_row = numbers[row as usize];
-                w.push(self.ids.number(source_row), rows.row(row as usize), self.ids.string(source_row))?;
-            }
-            w.next_list()?;
-        }
-        w.finish()
-    }
-}
-
-/// Rows of a segment: what is asked for, or what fits 1 GiB or an eighth of the memory limit.
-///
-/// Where rows are streamed, two segments are in memory.
-pub(super) fn segment_rows(asked: Option<u64>, d: usize, memory_limit: Option<u64>) -> Result<u64> {
-    match asked {
-        Some(0) => Err(Error::param("segment-rows", 0, "at least 1")),
-        Some(n) => Ok(n.min(u32::MAX as u64)),
-        None => {
-            let bytes = memory_limit.map_or(1 << 30, |l| (l / 8).min(1 << 30));
-            Ok((bytes / (4 * d as u64)).max(1024))
-        }
-    }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Version of the format of an index.
-pub(super) const FORMAT: u32 = 1;
+/// Version of the format of an index. 1 kept plain vectors in their segments and is not read any more.
+pub(super) const FORMAT: u32 = 2;
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Folder of the segments.
 pub(super) const SEGMENTS: &str = "segments";
@@ -210,10 +210,18 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         format: u32,
     }
     // a newer format may have another seal: the version is looked at first
-    if let Ok(v) = serde_json::from_slice::<Version>(bytes)
-        && v.format > FORMAT
+    let version = serde_json::from_slice::<Version>(bytes).map(|v| v.format);
+    if let Ok(found) = version
+        && found > FORMAT
     {
-        return Err(Error::NewerFormat { path: path.to_owned(), found: v.format, supported: FORMAT });
+        return Err(Error::NewerFormat { path: path.to_owned(), found, supported: FORMAT });
     }
-    unseal(bytes).map_err(|what| Error::corrupt(path, what))
+    let manifest = unseal(bytes).map_err(|what| Error::corrupt(path, what))?;
+    match version {
+        Ok(found) if found < FORMAT => {
+            let what = format!("an index of format {found}; this version reads format {FORMAT}: build the index anew");
+            Err(Error::format(path, what))
+        }
+        _ => Ok(manifest),
+    }
 }

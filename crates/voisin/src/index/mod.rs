@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! manifest.json           what the index is and which files belong to it; replaced last, as a whole
-//! model.vsn               the partition: nothing, centroids, or the layers of a model
-//! segments/G-I.vsn        vectors and ids, list by list; segment I of the change with number G
+//! model.vsn               what was learned: transform, centroids or layers, code
+//! segments/G-I.vsn        codes, vectors and ids, list by list; segment I of the change with number G
 //! segments/G-I.del.H      which of its rows are deleted, as of change H
 //! lock                    held by whoever changes the index
 //! journal.json            what is finished of a change under way; `*.tmp` are files not finished
@@ -17,15 +17,18 @@ mod deleted;
 mod disk;
 mod filter;
 mod ingest;
+mod learn;
 mod manifest;
 mod model;
 mod mutate;
 mod opened;
 mod params;
+mod refine;
 mod scan;
 mod search;
 mod segment;
 mod segment_writer;
+mod store;
 mod verify;
 
 #[cfg(test)]
@@ -43,7 +46,7 @@ pub use params::{
 pub use verify::verify;
 
 use crate::partition::Partition;
-use crate::{Metric, Result, Spec};
+use crate::{Error, Metric, Result, Spec};
 use manifest::IdKind;
 use opened::Opened;
 use std::path::Path;
@@ -140,7 +143,7 @@ impl Index {
     /// A damaged look-up table.
     pub fn find(&self, id: &str) -> Result<Option<u64>> {
         let Some((part, row)) = self.0.find_string(id)? else { return Ok(None) };
-        Ok(Some(self.0.parts[part].segment.row(row)?.0))
+        Ok(Some(self.0.parts[part].segment.checked_id(row)?))
     }
 
     /// The string that a number stands for; `None` if it is not in the index or ids are numbers.
@@ -152,12 +155,17 @@ impl Index {
         self.0.parts[part].segment.string(row)
     }
 
-    /// A stored vector, as it was added; `None` if the id is not in the index.
+    /// A stored vector; `None` if the id is not in the index.
+    ///
+    /// As it was added, where the index keeps plain vectors (`Flat` without a transform, `Refine(Flat)`); otherwise what its
+    /// refinement or its code decodes to, which is near it (of unit length, for codes under cosine).
     ///
     /// # Errors
-    /// A damaged look-up table or list.
-    pub fn vector_of(&self, id: u64) -> Result<Option<&[f32]>> {
+    /// A damaged look-up table or list; [`Error::Param`] for an index that keeps only codes that cannot be decoded.
+    pub fn vector_of(&self, id: u64) -> Result<Option<Vec<f32>>> {
         let Some((part, row)) = self.0.find(id)? else { return Ok(None) };
-        Ok(Some(self.0.parts[part].segment.row(row)?.1))
+        let vector = self.0.parts[part].segment.stored(row, self.dim())?;
+        let none = || Error::param("index", self.spec(), "only codes are kept; with Refine(...) the index keeps vectors too");
+        vector.map(Some).ok_or_else(none)
     }
 }

@@ -1,42 +1,193 @@
 //! `model.vsn`: all that was learned. Small, read as a whole when an index is opened.
+//!
+//! | block | content |
+//! |---|---|
+//! | `sizes` | u64 dimensions of the vectors, of what is partitioned and coded |
+//! | `shape`, `weights`, `bias` | the partition: u64 outputs and inputs of each layer; centroids are one layer without bias |
+//! | `map` | the transform: weight, bias |
+//! | `centres` | f32, a row a list, where codes are relative to centres that are no centroids |
+//! | `codec`, `refine` | what the code and the refinement were trained to |
+//! | `lists` | calibration: f32 |
 
 use super::blocks::{BlockWriter, Blocks};
+use super::ingest::directed;
 use super::manifest::{Digest, FileEntry};
-use crate::partition::{Centroids, Linear, Mlp, Partition};
-use crate::{Error, Matrix, Metric, PartitionSpec, Result, Spec};
+use super::refine::Refine;
+use crate::encode::Codec;
+use crate::partition::{self, Centroids, Mlp, Partition};
+use crate::transform::Linear;
+use crate::{Error, Matrix, Metric, PartitionSpec, Result, Spec, TransformSpec, Vectors};
+use std::borrow::Cow;
 use std::path::Path;
 
 pub(super) const MAGIC: &[u8; 8] = b"VSNMODEL";
-/// u64 a layer and side: outputs, inputs; centroids are one layer without bias.
+const SIZES: &[u8; 8] = b"sizes\0\0\0";
 const SHAPE: &[u8; 8] = b"shape\0\0\0";
 const WEIGHTS: &[u8; 8] = b"weights\0";
 const BIAS: &[u8; 8] = b"bias\0\0\0\0";
+const MAP: &[u8; 8] = b"map\0\0\0\0\0";
+const CENTRES: &[u8; 8] = b"centres\0";
+const CODEC: &[u8; 8] = b"codec\0\0\0";
+const REFINE: &[u8; 8] = b"refine\0\0";
+const CALIBRATION: &[u8; 8] = b"lists\0\0\0";
+const BLOCKS: usize = 9;
+/// Most dimensions of anything.
+const MOST: u64 = 1 << 24;
 
-/// Writes a model as `dir/file`.
-pub(super) fn save(partition: &Partition, dir: &Path, file: &str) -> Result<FileEntry> {
-    let mut w = BlockWriter::create(&dir.join(file), MAGIC, 3)?;
-    let layers: Vec<(&Matrix, &[f32])> = match partition {
+/// All that an index learned.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) transform: Option<Linear>,
+    pub(crate) partition: Partition,
+    /// Centres of the lists, nlist x d, where they are kept by themselves; see [`Model::centres`].
+    pub(crate) own_centres: Option<Matrix>,
+    pub(crate) codec: Codec,
+    pub(crate) refine: Refine,
+    /// What was measured of how many lists are needed; empty where nothing was.
+    pub(crate) calibration: Vec<f32>,
+    /// Whether codes are relative to centres.
+    relative: bool,
+}
+
+impl Model {
+    pub(super) fn new(spec: &Spec, transform: Option<Linear>, partition: Partition) -> Model {
+        Model {
+            transform,
+            partition,
+            own_centres: None,
+            codec: Codec::Flat,
+            refine: Refine::None,
+            calibration: Vec::new(),
+            relative: Codec::uses_centres(spec),
+        }
+    }
+
+    /// What codes are relative to, nlist x d (transformed): the centroids, or means of training rows; `None` where they
+    /// are not.
+    pub(crate) fn centres(&self) -> Option<&Matrix> {
+        match (&self.own_centres, &self.partition) {
+            _ if !self.relative => None,
+            (Some(m), _) => Some(m),
+            (None, Partition::KMeans(c)) => Some(c.matrix()),
+            (None, _) => None,
+        }
+    }
+
+    /// The centre of a list.
+    pub(crate) fn centre(&self, list: usize) -> Option<&[f32]> {
+        self.centres().map(|m| m.row(list))
+    }
+
+    /// Dimensions of what is partitioned and coded, for vectors of `d`.
+    pub(crate) fn code_d(&self, d: usize) -> usize {
+        self.transform.as_ref().map_or(d, |t| t.weight.n())
+    }
+
+    /// Whether the codes are the vectors as they came.
+    pub(crate) fn codes_are_vectors(&self) -> bool {
+        self.transform.is_none() && matches!(self.codec, Codec::Flat)
+    }
+
+    /// Rows as partition and codes want them: of unit length under cosine, then transformed.
+    pub(crate) fn prepared<'a>(&self, rows: Vectors<'a>, metric: Metric) -> Cow<'a, [f32]> {
+        let directed = directed(rows, metric);
+        match &self.transform {
+            None => directed,
+            Some(map) => Cow::Owned(map.apply(Vectors::new(&directed, rows.d())).into_data()),
+        }
+    }
+}
+
+/// Writes a model of vectors of `d` dimensions as `dir/file`.
+pub(super) fn save(model: &Model, d: usize, dir: &Path, file: &str) -> Result<FileEntry> {
+    let mut w = BlockWriter::create(&dir.join(file), MAGIC, BLOCKS)?;
+    w.block(SIZES, bytemuck::cast_slice(&[d as u64, model.code_d(d) as u64]))?;
+    let layers: Vec<(&Matrix, &[f32])> = match &model.partition {
         Partition::One => vec![],
         Partition::KMeans(c) => vec![(c.matrix(), &[])],
         Partition::Learned(m) => m.layers().iter().map(|l| (&l.weight, &l.bias[..])).collect(),
     };
     let shape: Vec<u64> = layers.iter().flat_map(|(w, _)| [w.n() as u64, w.d() as u64]).collect();
     w.block(SHAPE, bytemuck::cast_slice(&shape))?;
-    w.begin(WEIGHTS)?;
-    layers.iter().try_for_each(|(m, _)| w.put(bytemuck::cast_slice(m.data())))?;
-    w.end();
-    w.begin(BIAS)?;
-    layers.iter().try_for_each(|(_, b)| w.put(bytemuck::cast_slice(b)))?;
-    w.end();
+    let (weights, biases): (Vec<&[f32]>, Vec<&[f32]>) = layers.iter().map(|(m, b)| (m.data(), *b)).unzip();
+    let map: Vec<&[f32]> = model.transform.iter().flat_map(|t| [t.weight.data(), &t.bias[..]]).collect();
+    let centres: Vec<&[f32]> = model.own_centres.iter().map(|m| m.data()).collect();
+    let (codec, refine) = (model.codec.parts(), model.refine.parts());
+    for (tag, values) in [
+        (WEIGHTS, weights),
+        (BIAS, biases),
+        (MAP, map),
+        (CENTRES, centres),
+        (CODEC, vec![&codec[..]]),
+        (REFINE, vec![&refine[..]]),
+        (CALIBRATION, vec![&model.calibration[..]]),
+    ] {
+        w.begin(tag)?;
+        values.iter().try_for_each(|v| w.put(bytemuck::cast_slice(v)))?;
+        w.end();
+    }
     let (bytes, digest) = w.finish()?;
     Ok(FileEntry { file: file.to_owned(), bytes, digest: Digest(digest) })
 }
 
 /// Reads the model of an index of `d` dimensions, checksums included.
-pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d: usize) -> Result<Partition> {
+pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d: usize) -> Result<Model> {
     let path = dir.join(&entry.file);
     let blocks = Blocks::open_known(&path, MAGIC, entry.bytes, entry.digest.0)?;
     let wrong = |what: &str| Error::corrupt(&path, what);
+    let sizes: &[u64] = blocks.checked_values(SIZES, 2)?;
+    let out = sizes[1];
+    let fits = match spec.transform {
+        None => out == d as u64,
+        Some(TransformSpec::Pca { d }) => out == d as u64,
+        Some(TransformSpec::Opq { .. }) => out > 0,
+    };
+    if sizes[0] != d as u64 || out > MOST || !fits {
+        return Err(wrong("its dimensions do not fit the index"));
+    }
+    let code_d = out as usize;
+    let transform = match spec.transform {
+        None => floats(&blocks, MAP, 0).map(|_| None)?,
+        Some(_) => {
+            let all = floats(&blocks, MAP, out.checked_mul(d as u64 + 1).ok_or_else(|| wrong("its map is too large"))?)?;
+            let (weight, bias) = all.split_at(code_d * d);
+            Some(Linear { weight: Matrix::new(weight.to_vec(), d), bias: bias.to_vec() })
+        }
+    };
+    let partition = load_partition(&blocks, &path, spec, metric, code_d)?;
+    let mut model = Model::new(spec, transform, partition);
+    let own = model.relative && !matches!(spec.partition, PartitionSpec::KMeans { .. });
+    let count = if own { (spec.nlist() as u64).checked_mul(out) } else { Some(0) };
+    let centres = floats(&blocks, CENTRES, count.ok_or_else(|| wrong("its centres are too many"))?)?;
+    model.own_centres = own.then(|| Matrix::new(centres.to_vec(), code_d));
+    model.codec = Codec::from_parts(spec, code_d, any(&blocks, CODEC)?).map_err(|e| wrong(&e))?;
+    model.refine = Refine::from_parts(spec, d, any(&blocks, REFINE)?).map_err(|e| wrong(&e))?;
+    model.calibration = any(&blocks, CALIBRATION)?.to_vec();
+    if model.calibration.iter().any(|x| !x.is_finite()) {
+        return Err(wrong("its calibration holds a value that is no number"));
+    }
+    Ok(model)
+}
+
+/// A block of `count` numbers.
+fn floats<'a>(blocks: &'a Blocks, tag: &[u8; 8], count: u64) -> Result<&'a [f32]> {
+    let all: &[f32] = blocks.checked_values(tag, count)?;
+    if all.iter().all(|x| x.is_finite()) {
+        return Ok(all);
+    }
+    let name = String::from_utf8_lossy(tag);
+    let what = format!("block {}: a value that is no number", name.trim_end_matches('\0'));
+    Err(Error::corrupt(blocks.path(), what))
+}
+
+/// A block of as many values as it has.
+fn any<'a>(blocks: &'a Blocks, tag: &[u8; 8]) -> Result<&'a [f32]> {
+    let bytes = blocks.checked(tag)?.len() as u64;
+    blocks.values(tag, bytes / 4)
+}
+
+fn load_partition(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: usize) -> Result<Partition> {
+    let wrong = |what: &str| Error::corrupt(path, what);
     let shape = blocks.checked(SHAPE)?;
     let shape: &[u64] = blocks.values(SHAPE, shape.len() as u64 / 8)?;
     let (shape, rest) = shape.as_chunks::<2>();
@@ -61,7 +212,7 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
             let layers = layers.iter().map(|l| {
                 let (now, later) = biases.split_at(l[0] as usize);
                 biases = later;
-                Linear { weight: take(l), bias: now.to_vec() }
+                partition::Linear { weight: take(l), bias: now.to_vec() }
             });
             Partition::Learned(Mlp::new(layers.collect()).map_err(|e| wrong(&e.to_string()))?)
         }

@@ -3,11 +3,13 @@
 use super::build::{row_ids, same_kind};
 use super::deleted::Deleted;
 use super::disk;
-use super::ingest::{Job, Journal, RowIds, segment_rows};
+use super::ingest::{Journal, RowIds};
 use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
 use super::opened::{self, Opened, Part, Place};
 use super::params::{AddParams, AddReport, CompactReport, IdList, RemoveReport, Seconds};
+use super::segment::record_bytes;
 use super::segment_writer::SegmentWriter;
+use super::store::{Job, check_segment_rows};
 use crate::{Error, Result, Source, Watch};
 use std::collections::HashSet;
 use std::path::Path;
@@ -43,20 +45,21 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
     let mut ids = row_ids(source, &params.ids, opened.manifest.next_id)?;
     same_kind(opened.ids(), ids.kind())?;
     let places = replaced(&opened, &mut ids, source, params.replace)?;
-    let rows_a_segment = segment_rows(params.segment_rows, d, params.memory_limit)?;
+    check_segment_rows(params.segment_rows)?;
     let generation = opened.manifest.generation + 1;
-    let mut journal = Journal::resume(dir, key(&opened, source, params, &ids, rows_a_segment), generation);
+    let mut journal = Journal::resume(dir, key(&opened, source, params, &ids), generation);
     opened::clean(dir, &[opened.manifest.files(), journal.files()].concat())?;
     let mut seconds = Seconds::default();
     Job {
         dir,
         source,
         whole: None,
-        partition: &opened.partition,
+        model: &opened.model,
         shape: opened.shape(),
         ids: &ids,
         on_bad: params.on_bad,
-        segment_rows: rows_a_segment,
+        segment_rows: params.segment_rows,
+        memory_limit: params.memory_limit,
     }
     .run(&mut journal, &mut seconds, watch)?;
     let mut manifest = opened.manifest.clone();
@@ -70,7 +73,7 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
     Ok(AddReport { added, replaced: removed, skipped: journal.skipped, n: manifest.n, seconds })
 }
 
-fn key(opened: &Opened, source: &dyn Source, params: &AddParams, ids: &RowIds, segment_rows: u64) -> u64 {
+fn key(opened: &Opened, source: &dyn Source, params: &AddParams, ids: &RowIds) -> u64 {
     let numbers: u64 = match ids {
         RowIds::Count { first } => *first,
         RowIds::Numbers(n) | RowIds::Strings { numbers: n, .. } => xxh3_64(bytemuck::cast_slice(n)),
@@ -81,13 +84,15 @@ fn key(opened: &Opened, source: &dyn Source, params: &AddParams, ids: &RowIds, s
         0
     };
     let text = format!(
-        "add {} {} {} {:x} {numbers:x} {strings:x} {} {:?} {segment_rows}",
+        "add {} {} {} {:x} {numbers:x} {strings:x} {} {:?} {:?} {:?}",
         opened.manifest.model.digest.0,
         source.name(),
         source.len(),
         source.fingerprint(),
         params.replace,
-        params.on_bad
+        params.on_bad,
+        params.segment_rows,
+        params.memory_limit,
     );
     xxh3_64(text.as_bytes())
 }
@@ -114,7 +119,7 @@ fn replaced(opened: &Opened, ids: &mut RowIds, source: &dyn Source, replace: boo
                 match opened.find_string(strings.get(row))? {
                     Some(_) if !replace => return exists(row, strings.get(row).to_owned()),
                     Some((part, at)) => {
-                        *number = opened.parts[part].segment.row(at)?.0;
+                        *number = opened.parts[part].segment.checked_id(at)?;
                         places.push((part, at));
                     }
                     None => {}
@@ -188,7 +193,7 @@ pub fn remove(dir: &Path, ids: &IdList, missing_ok: bool) -> Result<RemoveReport
 
 /// Writes all segments anew as one, without the deleted vectors.
 ///
-/// The index stays readable meanwhile; it needs the space of both on disk. Memory: about 20 bytes a vector, and the ids
+/// The index stays readable meanwhile; it needs the space of both on disk. Memory: about 28 bytes a vector, and the ids
 /// where they are strings.
 ///
 /// # Errors
@@ -219,9 +224,13 @@ pub fn compact(dir: &Path, watch: &dyn Watch) -> Result<CompactReport> {
 }
 
 /// One segment of all living vectors; within a list by ascending id.
+///
+/// Records are moved as they are: what was not kept is not needed.
 fn merge(opened: &Opened, generation: u64, watch: &dyn Watch) -> Result<SegmentEntry> {
-    let folder = opened.dir.join(SEGMENTS);
-    let mut w = SegmentWriter::create(&folder, format!("{generation:05}-0000.vsn"), opened.shape())?;
+    let (folder, d) = (opened.dir.join(SEGMENTS), opened.manifest.d);
+    let mut w = SegmentWriter::create(&folder, format!("{generation:05}-0000.vsn"), opened.shape(), &opened.model)?;
+    let [code_bytes, _] = record_bytes(&opened.model, d);
+    let (mut record, mut places) = (vec![0; code_bytes], Vec::new());
     watch.begin("compact", opened.manifest.n, "vectors");
     for list in 0..opened.spec.nlist() {
         watch.check()?;
@@ -234,11 +243,26 @@ fn merge(opened: &Opened, generation: u64, watch: &dyn Watch) -> Result<SegmentE
             watch.check()?;
             for &(id, (p, row)) in chunk {
                 let segment = &opened.parts[p].segment;
-                w.push(id, segment.vector(row), segment.string(row)?)?;
+                segment.record(row, &mut record);
+                w.push(id, &record, segment.string(row)?)?;
             }
             watch.advance(chunk.len() as u64);
         }
+        if opened.refine.is_some() {
+            places.extend(rows.iter().map(|r| (r.1.0 as u32, r.1.1 as u32)));
+        }
         w.next_list()?;
+    }
+    if opened.refine.is_some() {
+        w.begin_refine()?;
+        for chunk in places.chunks(1 << 14) {
+            watch.check()?;
+            for &(p, row) in chunk {
+                let (segment, row) = (&opened.parts[p as usize].segment, row as usize);
+                segment.visit_refine(segment.run_of(row))?;
+                w.push_refine(segment.refine_record(row))?;
+            }
+        }
     }
     watch.end();
     w.finish()

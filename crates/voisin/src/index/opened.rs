@@ -2,12 +2,14 @@
 
 use super::deleted::Deleted;
 use super::manifest::{IdKind, Manifest, SEGMENTS};
+use super::model::Model;
 use super::segment::{Segment, Shape};
 use super::{disk, model};
-use crate::partition::Partition;
 use crate::{Error, Result, Spec};
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A segment with its deletions.
 #[derive(Debug)]
@@ -21,8 +23,17 @@ pub(super) struct Opened {
     pub(super) dir: PathBuf,
     pub(super) manifest: Manifest,
     pub(super) spec: Spec,
-    pub(super) partition: Partition,
+    pub(super) model: Arc<Model>,
     pub(super) parts: Vec<Part>,
+}
+
+/// What the index learned reads as part of it: `opened.partition`, `opened.codec`.
+impl Deref for Opened {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
 }
 
 /// A vector's place: part and row.
@@ -47,15 +58,15 @@ impl Opened {
 
     fn with(dir: &Path, manifest: Manifest) -> Result<Opened> {
         let spec = manifest.parsed_spec()?;
-        let partition = model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d)?;
+        let model = Arc::new(model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d)?);
         let (shape, folder) = (shape(&manifest, &spec), dir.join(SEGMENTS));
         let mut parts = Vec::with_capacity(manifest.segments.len());
         for entry in &manifest.segments {
-            let segment = Segment::open(&folder, entry, shape)?;
+            let segment = Segment::open(&folder, entry, shape, &model)?;
             let deleted = entry.deleted.as_ref().map(|d| Deleted::load(&folder, d, entry.rows)).transpose()?;
             parts.push(Part { segment, deleted: deleted.unwrap_or_default() });
         }
-        Ok(Opened { dir: dir.to_owned(), manifest, spec, partition, parts })
+        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, parts })
     }
 
     pub(super) fn shape(&self) -> Shape {

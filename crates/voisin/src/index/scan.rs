@@ -150,7 +150,7 @@ impl<'a> Scan<'a> {
         let step = (CACHE / (4 * d)).max(1);
         for from in (0..n).step_by(step) {
             let part = from..(from + step).min(n);
-            let vectors = &to.rows.vectors[part.start * d..part.end * d];
+            let vectors = &to.rows.vectors()[part.start * d..part.end * d];
             for (i, &q) in queries.iter().enumerate() {
                 dots(self.queries.directed.row(q as usize), vectors, &mut s.products[i * n..][part.clone()]);
             }
@@ -162,7 +162,7 @@ impl<'a> Scan<'a> {
 
     fn packed(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
         let (n, d) = (to.rows.ids.len(), self.queries.rows.d());
-        s.right.pack(View::new(to.rows.vectors, n, d));
+        s.right.pack(View::new(to.rows.vectors(), n, d));
         let ldc = n.next_multiple_of(s.right.width());
         s.products.resize(s.products.len().max(UNIT * ldc), 0.0);
         for unit in queries.chunks(UNIT) {
@@ -182,7 +182,7 @@ impl<'a> Scan<'a> {
         let prepared = self.prepared.get_or_init(|| pass::Queries::new(self.queries.rows, metric));
         let start = to.rows.run.start as usize;
         let deleted: Vec<usize> = (0..n).filter(|i| to.deleted.contains(start + i)).collect();
-        let Some(pass) = Pass::new(Vectors::new(to.rows.vectors, d), &deleted, prepared) else {
+        let Some(pass) = Pass::new(Vectors::new(to.rows.vectors(), d), &deleted, prepared) else {
             return queries.iter().for_each(|&q| self.in_f64(to, q as usize));
         };
         let (first, last) = (queries[0] as usize, queries[queries.len() - 1] as usize + 1);
@@ -247,7 +247,7 @@ impl<'a> Scan<'a> {
         let (query, exclude) = (self.query(q), (self.queries.exclude)(q));
         let d = self.queries.rows.d();
         let mut found = self.lock(q);
-        for (i, (&id, x)) in to.rows.ids.iter().zip(to.rows.vectors.chunks_exact(d)).enumerate() {
+        for (i, (&id, x)) in to.rows.ids.iter().zip(to.rows.vectors().chunks_exact(d)).enumerate() {
             if !to.deleted.contains(to.rows.run.start as usize + i) && exclude != Some(id) {
                 found.best.push(self.index.manifest.metric.exact_key(query.row, x), id);
             }

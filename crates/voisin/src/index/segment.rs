@@ -1,28 +1,30 @@
-//! A segment: an immutable file of vectors, list by list, with their ids.
+//! A segment: an immutable file of codes, list by list, with their ids and, where candidates are refined, vectors.
 //!
 //! | block | content |
 //! |---|---|
-//! | `meta` | u64 rows, d, lists, runs, whether ids are strings, metric (0 l2, 1 ip, 2 cosine) |
+//! | `codes` | run by run, each at a multiple of 64 bytes, as the code lays a run out; for `Flat` f32, d a row |
+//! | `refine` | a record a row, only where the spec refines |
+//! | `ids` | u64 a row |
+//! | `facts` | f32 a row of the decoded rows: squared norm (l2), 1 / norm (cosine); none for ip and for codes that are not decoded |
+//! | `meta` | u64 rows, d, lists, runs, whether ids are strings, metric (0 l2, 1 ip, 2 cosine), bytes a code, bytes a refine record |
 //! | `lists` | u32 first run of each list, and the number of runs |
 //! | `runs` | a run is at most [`RUN`] rows of one list: [`Run`] |
-//! | `ids` | u64 a row |
-//! | `facts` | f32 a row: squared norm (l2), 1 / norm (cosine); none for ip |
-//! | `vectors` | f32, d a row |
 //! | `order` | u32 rows by ascending id |
 //! | `text`, `ends`, `sorted` | string ids: UTF-8, u64 end of each, u32 rows by ascending string |
 //!
-//! `meta`, `lists` and `runs` are checked when a segment is opened; a run at its first visit, the look-up tables at their
-//! first use.
+//! `meta`, `lists` and `runs` are checked when a segment is opened; a run at its first visit, its refine records at
+//! theirs, the look-up tables at their first use.
 
 use super::blocks::Blocks;
 use super::manifest::{IdKind, SegmentEntry};
+use super::model::Model;
 use crate::{Error, Metric, Result};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use xxhash_rust::xxh3::Xxh3;
+use std::sync::{Arc, OnceLock};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub(super) const MAGIC: &[u8; 8] = b"VSNSEGMT";
 pub(super) const META: &[u8; 8] = b"meta\0\0\0\0";
@@ -30,7 +32,8 @@ pub(super) const LISTS: &[u8; 8] = b"lists\0\0\0";
 pub(super) const RUNS: &[u8; 8] = b"runs\0\0\0\0";
 pub(super) const IDS: &[u8; 8] = b"ids\0\0\0\0\0";
 pub(super) const FACTS: &[u8; 8] = b"facts\0\0\0";
-pub(super) const VECTORS: &[u8; 8] = b"vectors\0";
+pub(super) const CODES: &[u8; 8] = b"codes\0\0\0";
+pub(super) const REFINE: &[u8; 8] = b"refine\0\0";
 pub(super) const ORDER: &[u8; 8] = b"order\0\0\0";
 pub(super) const TEXT: &[u8; 8] = b"text\0\0\0\0";
 pub(super) const ENDS: &[u8; 8] = b"ends\0\0\0\0";
@@ -38,16 +41,22 @@ pub(super) const SORTED: &[u8; 8] = b"sorted\0\0";
 
 /// Most rows of a run: what is compared and checksummed at once.
 pub(super) const RUN: usize = 1024;
+/// The codes of a run begin at a multiple of it.
+pub(super) const ALIGN: usize = 64;
 
 /// Rows of one list that follow each other.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Run {
     pub(super) start: u64,
-    /// xxh3 of the rows' ids, facts and vectors, in this order.
+    /// Where in the block its codes begin, in bytes.
+    pub(super) codes: u64,
+    /// xxh3 of the rows' ids, facts and codes, in this order.
     pub(super) hash: u64,
+    /// xxh3 of the rows' refine records; 0 where there are none.
+    pub(super) refine_hash: u64,
     pub(super) rows: u32,
-    /// Largest norm, rounded up.
+    /// Largest norm of a decoded row, rounded up; 0 for codes that are not decoded.
     pub(super) reach: f32,
     /// 1: norms are so large or small that f32 cannot compare the rows.
     pub(super) extreme: u32,
@@ -78,16 +87,16 @@ pub(super) fn fact(metric: Metric, norm_squared: f64) -> f32 {
     }
 }
 
-/// Facts kept a row under a metric.
-pub(super) fn has_facts(metric: Metric) -> bool {
-    metric != Metric::Ip
+/// Whether a fact is kept for each row.
+pub(super) fn has_facts(metric: Metric, model: &Model) -> bool {
+    metric != Metric::Ip && model.codec.decodes()
 }
 
-pub(super) fn run_hash(ids: &[u64], facts: &[f32], vectors: &[f32]) -> u64 {
+pub(super) fn run_hash(ids: &[u64], facts: &[f32], codes: &[u8]) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(bytemuck::cast_slice(ids));
     hash.update(bytemuck::cast_slice(facts));
-    hash.update(bytemuck::cast_slice(vectors));
+    hash.update(codes);
     hash.digest()
 }
 
@@ -95,11 +104,16 @@ pub(super) fn run_hash(ids: &[u64], facts: &[f32], vectors: &[f32]) -> u64 {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) blocks: Blocks,
+    model: Arc<Model>,
     rows: usize,
-    d: usize,
-    metric: Metric,
+    /// Dimensions of what is coded.
+    code_d: usize,
+    /// Bytes of a refine record; 0: there are none.
+    refine_bytes: usize,
+    facts: bool,
     ids: IdKind,
     sound: Vec<AtomicBool>,
+    refine_sound: Vec<AtomicBool>,
     order_checked: OnceLock<bool>,
     strings_checked: OnceLock<bool>,
 }
@@ -113,49 +127,64 @@ pub(super) struct Shape {
     pub(super) ids: IdKind,
 }
 
+/// Bytes of a record of the code and of the refinement, for vectors of `d` dimensions.
+pub(super) fn record_bytes(model: &Model, d: usize) -> [usize; 2] {
+    [model.codec.row_bytes(model.code_d(d)), model.refine.row_bytes(d)]
+}
+
 impl Segment {
     /// Opens a segment; cost: its list table, not its vectors.
-    pub(super) fn open(folder: &Path, entry: &SegmentEntry, shape: Shape) -> Result<Segment> {
+    pub(super) fn open(folder: &Path, entry: &SegmentEntry, shape: Shape, model: &Arc<Model>) -> Result<Segment> {
         let path = folder.join(&entry.at.file);
         let blocks = Blocks::open_known(&path, MAGIC, entry.at.bytes, entry.at.digest.0)?;
         let wrong = |what: &str| Error::corrupt(&path, what);
-        let meta: &[u64] = blocks.checked_values(META, 6)?;
+        let meta: &[u64] = blocks.checked_values(META, 8)?;
         let strings = (shape.ids == IdKind::Strings) as u64;
         let (rows, runs) = (meta[0], meta[3]);
-        let same = [entry.rows, shape.d as u64, shape.nlist as u64, runs, strings, metric_code(shape.metric)];
+        let [code, refine] = record_bytes(model, shape.d).map(|b| b as u64);
+        let same = [entry.rows, shape.d as u64, shape.nlist as u64, runs, strings, metric_code(shape.metric), code, refine];
         if meta != same || rows > u32::MAX as u64 || runs > rows {
             return Err(wrong("it does not fit the manifest"));
         }
         let lists: &[u32] = blocks.checked_values(LISTS, shape.nlist as u64 + 1)?;
         let runs: &[Run] = blocks.checked_values(RUNS, runs)?;
-        let mut end = 0;
+        let code_d = model.code_d(shape.d);
+        let (mut end, mut bytes) = (0, 0);
         for r in runs {
-            if r.start != end || r.rows == 0 || r.rows as usize > RUN {
+            let begin = u64::next_multiple_of(bytes, ALIGN as u64);
+            if r.start != end || r.rows == 0 || r.rows as usize > RUN || r.codes != begin {
                 return Err(wrong("its runs do not follow each other"));
             }
             end += r.rows as u64;
+            bytes = begin + model.codec.run_bytes(code_d, r.rows as usize) as u64;
         }
         let ascending = lists.windows(2).all(|w| w[0] <= w[1]);
         if end != rows || lists[0] != 0 || lists[shape.nlist] as usize != runs.len() || !ascending {
             return Err(wrong("its lists do not follow each other"));
         }
-        let facts = if has_facts(shape.metric) { rows } else { 0 };
+        let facts = has_facts(shape.metric, model);
         blocks.values::<u64>(IDS, rows)?;
-        blocks.values::<f32>(FACTS, facts)?;
-        blocks.values::<f32>(VECTORS, rows.checked_mul(shape.d as u64).ok_or_else(|| wrong("too large"))?)?;
+        blocks.values::<f32>(FACTS, if facts { rows } else { 0 })?;
+        blocks.values::<u8>(CODES, bytes)?;
         blocks.values::<u32>(ORDER, rows)?;
+        if model.refine.is_some() {
+            blocks.values::<u8>(REFINE, rows.checked_mul(refine).ok_or_else(|| wrong("too large"))?)?;
+        }
         if shape.ids == IdKind::Strings {
             blocks.values::<u64>(ENDS, rows)?;
             blocks.values::<u32>(SORTED, rows)?;
             blocks.unchecked(TEXT)?;
         }
-        let sound = runs.iter().map(|_| AtomicBool::new(false)).collect();
+        let unseen = |wanted: bool| runs.iter().filter(|_| wanted).map(|_| AtomicBool::new(false)).collect();
         Ok(Segment {
+            model: Arc::clone(model),
             rows: rows as usize,
-            d: shape.d,
-            metric: shape.metric,
+            code_d,
+            refine_bytes: refine as usize,
+            facts,
             ids: shape.ids,
-            sound,
+            sound: unseen(true),
+            refine_sound: unseen(model.refine.is_some()),
             order_checked: OnceLock::new(),
             strings_checked: OnceLock::new(),
             blocks,
@@ -191,35 +220,112 @@ impl Segment {
         }
     }
 
-    /// Content of run `r`, its checksum compared at the first visit.
-    pub(super) fn visit(&self, r: usize) -> Result<Rows<'_>> {
+    /// Content of run `r` as it is.
+    fn content(&self, r: usize) -> Rows<'_> {
         let run = &self.runs()[r];
         let range = run.range();
         let ids = &self.block::<u64>(IDS)[range.clone()];
-        let facts = if has_facts(self.metric) { &self.block::<f32>(FACTS)[range.clone()] } else { &[] };
-        let vectors = &self.block::<f32>(VECTORS)[range.start * self.d..range.end * self.d];
+        let facts = if self.facts { &self.block::<f32>(FACTS)[range.clone()] } else { &[] };
+        let bytes = self.model.codec.run_bytes(self.code_d, range.len());
+        let codes = &self.block::<u8>(CODES)[run.codes as usize..][..bytes];
+        Rows { run, ids, facts, codes }
+    }
+
+    /// Content of run `r`, its checksum compared at the first visit.
+    pub(super) fn visit(&self, r: usize) -> Result<Rows<'_>> {
+        let rows = self.content(r);
         if !self.sound[r].load(Relaxed) {
-            let found = run_hash(ids, facts, vectors);
-            if found != run.hash {
-                let what = format!("vectors {}..{}: checksum {found:016x}, expected {:016x}", range.start, range.end, run.hash);
-                return Err(Error::corrupt(self.blocks.path(), what));
-            }
+            self.matches(&rows.run.range(), "codes", run_hash(rows.ids, rows.facts, rows.codes), rows.run.hash)?;
             self.sound[r].store(true, Relaxed);
         }
-        Ok(Rows { run, ids, facts, vectors })
+        Ok(rows)
     }
 
-    /// The id and the vector of a row, checked.
-    pub(super) fn row(&self, row: usize) -> Result<(u64, &[f32])> {
-        let r = self.runs().partition_point(|r| r.start <= row as u64).saturating_sub(1);
-        let rows = self.visit(r)?;
-        let i = row - rows.run.start as usize;
-        Ok((rows.ids[i], &rows.vectors[i * self.d..(i + 1) * self.d]))
+    /// Compares the checksum of the refine records of run `r` at the first visit; the records, one after the other.
+    pub(super) fn visit_refine(&self, r: usize) -> Result<&[u8]> {
+        let run = &self.runs()[r];
+        if !self.model.refine.is_some() {
+            return Ok(&[]);
+        }
+        let range = run.range();
+        let records = &self.block::<u8>(REFINE)[range.start * self.refine_bytes..range.end * self.refine_bytes];
+        if !self.refine_sound[r].load(Relaxed) {
+            self.matches(&range, "refine vectors", xxh3_64(records), run.refine_hash)?;
+            self.refine_sound[r].store(true, Relaxed);
+        }
+        Ok(records)
     }
 
-    /// The vector of a row whose run was visited before.
+    fn matches(&self, range: &Range<usize>, name: &str, found: u64, expected: u64) -> Result<()> {
+        if found == expected {
+            return Ok(());
+        }
+        let what = format!("{name} {}..{}: checksum {found:016x}, expected {expected:016x}", range.start, range.end);
+        Err(Error::corrupt(self.blocks.path(), what))
+    }
+
+    /// The refine record of a row whose run was visited by [`Segment::visit_refine`] before.
+    pub(super) fn refine_record(&self, row: usize) -> &[u8] {
+        &self.block::<u8>(REFINE)[row * self.refine_bytes..(row + 1) * self.refine_bytes]
+    }
+
+    /// The run of a row.
+    pub(super) fn run_of(&self, row: usize) -> usize {
+        self.runs().partition_point(|r| r.start <= row as u64).saturating_sub(1)
+    }
+
+    /// The list of a run.
+    pub(super) fn list_of(&self, run: usize) -> usize {
+        let lists: &[u32] = self.block(LISTS);
+        lists.partition_point(|&first| first as usize <= run).saturating_sub(1)
+    }
+
+    /// The id of a row, checked.
+    pub(super) fn checked_id(&self, row: usize) -> Result<u64> {
+        let rows = self.visit(self.run_of(row))?;
+        Ok(rows.ids[row - rows.run.start as usize])
+    }
+
+    /// The vector of a row of plain f32 codes whose run was visited before.
     pub(super) fn vector(&self, row: usize) -> &[f32] {
-        &self.block::<f32>(VECTORS)[row * self.d..(row + 1) * self.d]
+        let rows = self.content(self.run_of(row));
+        let i = row - rows.run.start as usize;
+        &rows.vectors()[i * self.code_d..(i + 1) * self.code_d]
+    }
+
+    /// The code of a row whose run was visited before.
+    pub(super) fn record(&self, row: usize, record: &mut [u8]) {
+        let rows = self.content(self.run_of(row));
+        let i = row - rows.run.start as usize;
+        self.model.codec.unpack(self.code_d, rows.codes, rows.ids.len(), i, record);
+    }
+
+    /// The rows of a run that was visited before, decoded; only where the code decodes.
+    pub(super) fn decode(&self, r: usize) -> Vec<f32> {
+        let rows = self.content(r);
+        let mut out = vec![0.0; rows.ids.len() * self.code_d];
+        self.model.codec.decode(rows.codes, self.model.centre(self.list_of(r)), &mut out);
+        out
+    }
+
+    /// The vector of a row as the index keeps it, checked; `None` where it keeps only what cannot be decoded to it.
+    pub(super) fn stored(&self, row: usize, d: usize) -> Result<Option<Vec<f32>>> {
+        let r = self.run_of(row);
+        let i = row - self.runs()[r].start as usize;
+        if self.model.refine.is_some() {
+            let records = self.visit_refine(r)?;
+            let mut out = vec![0.0; d];
+            self.model.refine.decode(&records[i * self.refine_bytes..(i + 1) * self.refine_bytes], &mut out);
+            return Ok(Some(out));
+        }
+        if self.model.transform.is_some() || !self.model.codec.decodes() {
+            return Ok(None);
+        }
+        self.visit(r)?;
+        if self.model.codes_are_vectors() {
+            return Ok(Some(self.vector(row).to_vec()));
+        }
+        Ok(Some(self.decode(r)[i * d..(i + 1) * d].to_vec()))
     }
 
     /// The id of a row whose run was visited before.
@@ -305,5 +411,13 @@ pub(super) struct Rows<'a> {
     pub(super) run: &'a Run,
     pub(super) ids: &'a [u64],
     pub(super) facts: &'a [f32],
-    pub(super) vectors: &'a [f32],
+    /// As the code lays a run out.
+    pub(super) codes: &'a [u8],
+}
+
+impl<'a> Rows<'a> {
+    /// The vectors, where the codes are plain f32.
+    pub(super) fn vectors(&self) -> &'a [f32] {
+        bytemuck::cast_slice(self.codes)
+    }
 }

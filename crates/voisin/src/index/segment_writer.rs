@@ -1,62 +1,82 @@
-//! Writing a segment, list after list.
+//! Writing a segment: the codes list after list, then, where candidates are refined, the refine records in the same order.
 
 use super::blocks::BlockWriter;
 use super::manifest::{Digest, FileEntry, IdKind, SegmentEntry};
+use super::model::Model;
 use super::segment::*;
 use crate::{Error, Metric, Result, StringIds};
 use rayon::prelude::*;
 use std::path::Path;
 use voisin_kernels::dot_f64;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Beyond these norms f32 products lose too much or overflow; such runs are compared in f64.
 const LARGEST: f64 = 1e15;
 const SMALLEST: f64 = 1e-15;
 
-/// Receives rows in the order of their lists and writes them as a segment.
-pub(super) struct SegmentWriter {
+/// Receives rows in the order of their lists and writes them as a segment. Memory: a run, and the ids.
+pub(super) struct SegmentWriter<'a> {
     out: BlockWriter,
     file: String,
     shape: Shape,
+    model: &'a Model,
+    code_bytes: usize,
+    refine_bytes: usize,
     lists: Vec<u32>,
     runs: Vec<Run>,
     ids: Vec<u64>,
     facts: Vec<f32>,
     strings: StringIds,
-    /// Vectors of the run that is not full yet.
-    pending: Vec<f32>,
+    /// Records of the run that is not full yet.
+    pending: Vec<u8>,
+    /// The run as its code lays it out.
+    run: Vec<u8>,
+    decoded: Vec<f32>,
     written: usize,
+    /// Bytes of codes written.
+    at: usize,
+    /// Runs whose refine records are written.
+    refined: usize,
 }
 
-impl SegmentWriter {
-    pub(super) fn create(folder: &Path, file: String, shape: Shape) -> Result<SegmentWriter> {
-        let blocks = if shape.ids == IdKind::Strings { 10 } else { 7 };
-        let mut out = BlockWriter::create(&folder.join(&file), MAGIC, blocks)?;
-        out.begin(VECTORS)?;
+impl<'a> SegmentWriter<'a> {
+    pub(super) fn create(folder: &Path, file: String, shape: Shape, model: &'a Model) -> Result<SegmentWriter<'a>> {
+        let strings = if shape.ids == IdKind::Strings { 3 } else { 0 };
+        let mut out = BlockWriter::create(&folder.join(&file), MAGIC, 7 + model.refine.is_some() as usize + strings)?;
+        out.begin(CODES)?;
+        let [code_bytes, refine_bytes] = record_bytes(model, shape.d);
         Ok(SegmentWriter {
             out,
             file,
             shape,
+            model,
+            code_bytes,
+            refine_bytes,
             lists: vec![0],
             runs: Vec::new(),
             ids: Vec::new(),
             facts: Vec::new(),
             strings: StringIds::default(),
-            pending: Vec::with_capacity(RUN * shape.d),
+            pending: Vec::with_capacity(RUN * code_bytes),
+            run: Vec::new(),
+            decoded: Vec::new(),
             written: 0,
+            at: 0,
+            refined: 0,
         })
     }
 
     /// Appends a row of the current list; `string` where ids are strings.
-    pub(super) fn push(&mut self, id: u64, vector: &[f32], string: Option<&str>) -> Result<()> {
+    pub(super) fn push(&mut self, id: u64, record: &[u8], string: Option<&str>) -> Result<()> {
         if self.ids.len() as u64 == u32::MAX as u64 {
             return Err(Error::param("segment-rows", "more than 2^32", "at most 4,294,967,295 rows a segment"));
         }
         self.ids.push(id);
-        self.pending.extend_from_slice(vector);
+        self.pending.extend_from_slice(record);
         if let (IdKind::Strings, Some(s)) = (self.shape.ids, string) {
             self.strings.push(s);
         }
-        if self.pending.len() == RUN * self.shape.d { self.end_run() } else { Ok(()) }
+        if self.ids.len() - self.written == RUN { self.end_run() } else { Ok(()) }
     }
 
     /// Ends the current list and begins the next.
@@ -67,45 +87,96 @@ impl SegmentWriter {
     }
 
     fn end_run(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
+        let rows = self.ids.len() - self.written;
+        if rows == 0 {
             return Ok(());
         }
-        let (d, metric) = (self.shape.d, self.shape.metric);
-        let norms: Vec<f64> = self.pending.par_chunks(d).with_min_len(64).map(|r| dot_f64(r, r)).collect();
-        if has_facts(metric) {
+        let d = self.model.code_d(self.shape.d);
+        self.run.clear();
+        self.run.resize(self.model.codec.run_bytes(d, rows), 0);
+        self.model.codec.pack(d, &self.pending, rows, &mut self.run);
+        self.pending.clear();
+        let (reach, fine) = self.measure(d, rows);
+        let facts = if has_facts(self.shape.metric, self.model) { &self.facts[self.written..] } else { &[] };
+        let start = self.at.next_multiple_of(ALIGN);
+        self.runs.push(Run {
+            start: self.written as u64,
+            codes: start as u64,
+            hash: run_hash(&self.ids[self.written..], facts, &self.run),
+            refine_hash: 0,
+            rows: rows as u32,
+            reach,
+            extreme: !fine as u32,
+            zero: 0,
+        });
+        self.out.put(&[0; ALIGN][..start - self.at])?;
+        self.out.put(&self.run)?;
+        self.at = start + self.run.len();
+        self.written += rows;
+        Ok(())
+    }
+
+    /// Facts of the run as it decodes, its largest norm, and whether f32 can compare its rows.
+    fn measure(&mut self, d: usize, rows: usize) -> (f32, bool) {
+        let (model, metric) = (self.model, self.shape.metric);
+        if !model.codec.decodes() {
+            return (0.0, true);
+        }
+        self.decoded.resize(rows * d, 0.0);
+        model.codec.decode(&self.run, model.centre(self.lists.len() - 1), &mut self.decoded);
+        let norms: Vec<f64> = self.decoded.par_chunks(d).with_min_len(64).map(|r| dot_f64(r, r)).collect();
+        if has_facts(metric, model) {
             self.facts.extend(norms.iter().map(|&n| fact(metric, n)));
         }
         let largest = norms.iter().copied().fold(0.0, f64::max).sqrt();
         let smallest = norms.iter().copied().fold(f64::INFINITY, f64::min).sqrt();
         // the negation catches NaN too, which only a caller that skipped screening could bring
         let fine = largest <= LARGEST && (metric != Metric::Cosine || smallest >= SMALLEST);
-        let facts = if has_facts(metric) { &self.facts[self.written..] } else { &[] };
-        self.runs.push(Run {
-            start: self.written as u64,
-            hash: run_hash(&self.ids[self.written..], facts, &self.pending),
-            rows: norms.len() as u32,
-            reach: (largest as f32).next_up(),
-            extreme: !fine as u32,
-            zero: 0,
-        });
-        self.written += norms.len();
-        self.out.put(bytemuck::cast_slice(&self.pending))?;
-        self.pending.clear();
-        Ok(())
+        ((largest as f32).next_up(), fine)
     }
 
-    /// Finishes the file after the last list.
-    pub(super) fn finish(mut self) -> Result<SegmentEntry> {
+    /// Ends the codes; the refine records follow, in the order of the rows.
+    pub(super) fn begin_refine(&mut self) -> Result<()> {
+        self.end_codes()?;
+        self.out.begin(REFINE)
+    }
+
+    fn end_codes(&mut self) -> Result<()> {
         while self.lists.len() <= self.shape.nlist {
             self.next_list()?;
         }
-        let rows = self.ids.len();
         self.out.end();
+        Ok(())
+    }
+
+    /// Appends the refine record of the next row.
+    pub(super) fn push_refine(&mut self, record: &[u8]) -> Result<()> {
+        self.pending.extend_from_slice(record);
+        let run = &mut self.runs[self.refined];
+        if self.pending.len() == run.rows as usize * self.refine_bytes {
+            run.refine_hash = xxh3_64(&self.pending);
+            self.out.put(&self.pending)?;
+            self.pending.clear();
+            self.refined += 1;
+        }
+        Ok(())
+    }
+
+    /// Finishes the file after the last list, or after the last refine record.
+    pub(super) fn finish(mut self) -> Result<SegmentEntry> {
+        if self.model.refine.is_some() {
+            assert_eq!(self.refined, self.runs.len(), "a refine record a row");
+            self.out.end();
+        } else {
+            self.end_codes()?;
+        }
+        let rows = self.ids.len();
         self.out.block(IDS, bytemuck::cast_slice(&self.ids))?;
         self.out.block(FACTS, bytemuck::cast_slice(&self.facts))?;
         let strings = self.shape.ids == IdKind::Strings;
         let shape = &self.shape;
-        let meta = [rows, shape.d, shape.nlist, self.runs.len(), strings as usize, metric_code(shape.metric) as usize];
+        let (kind, metric) = (strings as usize, metric_code(shape.metric) as usize);
+        let meta = [rows, shape.d, shape.nlist, self.runs.len(), kind, metric, self.code_bytes, self.refine_bytes];
         self.out.block(META, bytemuck::cast_slice(&meta.map(|x| x as u64)))?;
         self.out.block(LISTS, bytemuck::cast_slice(&self.lists))?;
         self.out.block(RUNS, bytemuck::cast_slice(&self.runs))?;
@@ -113,23 +184,28 @@ impl SegmentWriter {
         order.par_sort_unstable_by_key(|&r| self.ids[r as usize]);
         self.out.block(ORDER, bytemuck::cast_slice(&order))?;
         if strings {
-            assert_eq!(self.strings.len(), rows, "a string a row");
-            let s = &self.strings;
-            order.par_sort_unstable_by(|&a, &b| s.get(a as usize).cmp(s.get(b as usize)));
-            self.out.begin(TEXT)?;
-            (0..rows).try_for_each(|i| self.out.put(s.get(i).as_bytes()))?;
-            self.out.end();
-            let ends: Vec<u64> = s
-                .iter()
-                .scan(0, |end, x| {
-                    *end += x.len() as u64;
-                    Some(*end)
-                })
-                .collect();
-            self.out.block(ENDS, bytemuck::cast_slice(&ends))?;
-            self.out.block(SORTED, bytemuck::cast_slice(&order))?;
+            self.write_strings(order)?;
         }
         let (bytes, digest) = self.out.finish()?;
         Ok(SegmentEntry { at: FileEntry { file: self.file, bytes, digest: Digest(digest) }, rows: rows as u64, deleted: None })
+    }
+
+    fn write_strings(&mut self, mut order: Vec<u32>) -> Result<()> {
+        let s = &self.strings;
+        assert_eq!(s.len(), self.ids.len(), "a string a row");
+        order.par_sort_unstable_by(|&a, &b| s.get(a as usize).cmp(s.get(b as usize)));
+        self.out.begin(TEXT)?;
+        s.iter().try_for_each(|x| self.out.put(x.as_bytes()))?;
+        self.out.end();
+        let mut end = 0;
+        let ends: Vec<u64> = s
+            .iter()
+            .map(|x| {
+                end += x.len() as u64;
+                end
+            })
+            .collect();
+        self.out.block(ENDS, bytemuck::cast_slice(&ends))?;
+        self.out.block(SORTED, bytemuck::cast_slice(&order))
     }
 }

@@ -1,15 +1,17 @@
 //! Reading every byte of an index.
 
+use super::blocks::Blocks;
 use super::deleted::Deleted;
 use super::ingest::JOURNAL;
 use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
-use super::model;
+use super::model::{self, Model};
 use super::opened::{self, leftovers};
 use super::params::{Problem, VerifyReport};
-use super::segment::{Rows, Segment, fact, has_facts};
-use crate::{Error, Metric, Result, Watch, screen};
+use super::segment::{self, Rows, Segment, Shape, fact};
+use crate::{Error, Metric, Result, Vectors, Watch, screen};
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use voisin_kernels::dot_f64;
 
 /// Reads everything that belongs to an index and lists what is wrong: checksums, tables that contradict each other, ids
@@ -23,15 +25,22 @@ pub fn verify(dir: &Path, watch: &dyn Watch) -> Result<VerifyReport> {
     let spec = manifest.parsed_spec()?;
     watch.begin("verify", manifest.bytes(), "bytes");
     let model_path = dir.join(&manifest.model.file);
-    match model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d).and_then(|_| model::check(dir, &manifest.model)) {
-        Ok(wrong) => v.all(&model_path, wrong),
-        Err(e) => v.problem(&model_path, e),
-    }
+    let loaded = model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d);
+    let model = match loaded.and_then(|m| Ok((m, model::check(dir, &manifest.model)?))) {
+        Ok((m, wrong)) => {
+            v.all(&model_path, wrong);
+            Some(Arc::new(m))
+        }
+        Err(e) => {
+            v.problem(&model_path, e);
+            None
+        }
+    };
     v.read(manifest.model.bytes, watch);
     for entry in &manifest.segments {
         watch.check()?;
         let path = dir.join(SEGMENTS).join(&entry.at.file);
-        if let Err(e) = v.segment(dir, &manifest, entry, opened::shape(&manifest, &spec)) {
+        if let Err(e) = v.segment(dir, &manifest, entry, opened::shape(&manifest, &spec), model.as_ref()) {
             v.problem(&path, e);
         }
         v.read(entry.at.bytes, watch);
@@ -69,7 +78,14 @@ impl Verifying {
         watch.advance(bytes);
     }
 
-    fn segment(&mut self, dir: &Path, manifest: &Manifest, entry: &SegmentEntry, shape: super::segment::Shape) -> Result<()> {
+    fn segment(
+        &mut self,
+        dir: &Path,
+        manifest: &Manifest,
+        entry: &SegmentEntry,
+        shape: Shape,
+        model: Option<&Arc<Model>>,
+    ) -> Result<()> {
         let folder = dir.join(SEGMENTS);
         let path = folder.join(&entry.at.file);
         let mut deleted = Deleted::default();
@@ -84,23 +100,28 @@ impl Verifying {
             }
             self.report.files += 1;
         }
-        let segment = Segment::open(&folder, entry, shape)?;
+        let Some(model) = model else {
+            // without its model nothing but the checksums can be compared
+            self.all(&path, Blocks::open_known(&path, segment::MAGIC, entry.at.bytes, entry.at.digest.0)?.check_all());
+            return Ok(());
+        };
+        let segment = Segment::open(&folder, entry, shape, model)?;
         self.all(&path, segment.blocks.check_all());
-        let (mut bad, mut wrong) = (0u64, 0u64);
+        let mut counts = Counts::default();
         for r in 0..segment.runs().len() {
-            match segment.visit(r) {
-                Ok(rows) => {
-                    bad += screen(crate::Vectors::new(rows.vectors, shape.d), manifest.metric).len() as u64;
-                    wrong += facts_that_are_wrong(&rows, manifest.metric, shape.d);
-                }
-                Err(e) => self.problem(&path, e),
+            if let Err(e) = counts.run(&segment, r, shape, model) {
+                self.problem(&path, e);
             }
         }
-        if bad > 0 {
-            self.problem(&path, Error::corrupt(&path, format!("{bad} vectors cannot be ranked (NaN, infinite or zero)")));
-        }
-        if wrong > 0 {
-            self.problem(&path, Error::corrupt(&path, format!("the norms of {wrong} vectors are wrong")));
+        let Counts { bad, wrong, bad_refine } = counts;
+        for (count, what) in [
+            (bad, "vectors cannot be ranked (NaN, infinite or zero)"),
+            (wrong, "vectors have another norm than is said of them"),
+            (bad_refine, "refine vectors cannot be ranked (NaN or infinite)"),
+        ] {
+            if count > 0 {
+                self.problem(&path, Error::corrupt(&path, format!("{count} {what}")));
+            }
         }
         self.lookups(&segment, &deleted, &path, manifest.ids)?;
         self.report.vectors += entry.rows;
@@ -128,11 +149,39 @@ impl Verifying {
     }
 }
 
+/// Rows that cannot be as they are, by what is wrong with them.
+#[derive(Default)]
+struct Counts {
+    bad: u64,
+    wrong: u64,
+    bad_refine: u64,
+}
+
+impl Counts {
+    fn run(&mut self, segment: &Segment, r: usize, shape: Shape, model: &Model) -> Result<()> {
+        let rows = segment.visit(r)?;
+        if model.codec.decodes() {
+            let (decoded, d) = (segment.decode(r), model.code_d(shape.d));
+            // only a vector that is kept as it came can be asked for a direction
+            let metric = if model.codes_are_vectors() { shape.metric } else { Metric::L2 };
+            self.bad += screen(Vectors::new(&decoded, d), metric).len() as u64;
+            self.wrong += facts_that_are_wrong(&rows, Vectors::new(&decoded, d), shape.metric);
+        }
+        let bytes = model.refine.row_bytes(shape.d);
+        let mut row = vec![0.0; shape.d];
+        for record in segment.visit_refine(r)?.chunks_exact(bytes.max(1)) {
+            model.refine.decode(record, &mut row);
+            self.bad_refine += row.iter().any(|x| !x.is_finite()) as u64;
+        }
+        Ok(())
+    }
+}
+
 /// Rows whose norm is not what the segment says of it.
-fn facts_that_are_wrong(rows: &Rows<'_>, metric: Metric, d: usize) -> u64 {
+fn facts_that_are_wrong(rows: &Rows<'_>, decoded: Vectors<'_>, metric: Metric) -> u64 {
     let wrong = |(i, x): (usize, &[f32])| {
         let norm = dot_f64(x, x);
-        (has_facts(metric) && rows.facts[i] != fact(metric, norm)) || (norm.sqrt() as f32) > rows.run.reach
+        rows.facts.get(i).is_some_and(|f| *f != fact(metric, norm)) || (norm.sqrt() as f32) > rows.run.reach
     };
-    rows.vectors.chunks_exact(d).enumerate().filter(|&r| wrong(r)).count() as u64
+    decoded.iter().enumerate().filter(|&r| wrong(r)).count() as u64
 }

@@ -20,6 +20,22 @@ pub struct Sample {
 /// # Errors
 /// What reading gives; [`crate::Error::Empty`] if no row is left.
 pub fn sample(source: &dyn Source, count: u64, seed: u64, metric: Metric, on_bad: OnBad, watch: &dyn Watch) -> Result<Sample> {
+    let mut drawn = draw(source, count, seed, metric, on_bad, watch)?;
+    if metric == Metric::Cosine {
+        (0..drawn.rows.n()).for_each(|i| normalise(drawn.rows.row_mut(i)));
+    }
+    Ok(drawn)
+}
+
+/// As [`sample`], the rows as they came.
+pub(crate) fn draw(
+    source: &dyn Source,
+    count: u64,
+    seed: u64,
+    metric: Metric,
+    on_bad: OnBad,
+    watch: &dyn Watch,
+) -> Result<Sample> {
     let (n, d) = (source.len(), source.dim());
     let chosen = Random::new(seed, 1).sample(n, count);
     let mut ids = Vec::with_capacity(chosen.len());
@@ -43,11 +59,7 @@ pub fn sample(source: &dyn Source, count: u64, seed: u64, metric: Metric, on_bad
     if ids.is_empty() {
         return Err(crate::Error::Empty { name: source.name() });
     }
-    let mut rows = Matrix::new(data, d);
-    if metric == Metric::Cosine {
-        (0..rows.n()).for_each(|i| normalise(rows.row_mut(i)));
-    }
-    Ok(Sample { rows, ids })
+    Ok(Sample { rows: Matrix::new(data, d), ids })
 }
 
 /// Scales a row to unit length; a zero row stays.

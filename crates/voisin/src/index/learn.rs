@@ -1,0 +1,243 @@
+//! What a build learns before it stores anything: transform, partition, centres, code, refinement, in this order.
+
+use super::ingest::{Journal, Loaded, directed, load};
+use super::model::{self, Model};
+use super::params::{BuildParams, Seconds};
+use super::refine::Refine;
+use crate::encode::{Codec, Training};
+use crate::partition::{Centroids, Epoch, KMeansParams, Partition, TrainParams, draw, kmeans, train_mlp};
+use crate::transform::Linear;
+use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Source, Spec, Vectors, Watch};
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Instant;
+
+/// Rows trained on for each list.
+const ROWS_A_LIST: u64 = 256;
+/// Lists for which rows are drawn at least where a code is trained: as many as product codes have centroids.
+const CODE_LISTS: u64 = 256;
+
+/// Bytes of vectors that may be held in memory at once. k-means, unit lengths and a transform need as much again each.
+fn held(memory_limit: Option<u64>) -> u64 {
+    memory_limit.map_or(2 << 30, |l| l / 4)
+}
+
+pub(super) struct Learning<'a> {
+    base: &'a dyn Source,
+    params: &'a BuildParams,
+    spec: &'a Spec,
+    watch: &'a dyn Watch,
+    pub(super) seconds: Seconds,
+    /// The rows, where all of them fit in memory.
+    pub(super) whole: Option<Loaded>,
+    pub(super) objective: Vec<f64>,
+    pub(super) epochs: Vec<Epoch>,
+}
+
+impl<'a> Learning<'a> {
+    pub(super) fn new(base: &'a dyn Source, params: &'a BuildParams, spec: &'a Spec, watch: &'a dyn Watch) -> Learning<'a> {
+        Learning { base, params, spec, watch, seconds: Seconds::default(), whole: None, objective: vec![], epochs: vec![] }
+    }
+
+    /// The model, trained now or by the run that is resumed.
+    pub(super) fn model(&mut self, dir: &Path, journal: &mut Journal) -> Result<Model> {
+        let (params, d) = (self.params, self.base.dim());
+        if journal.next_row < self.base.len() {
+            self.hold()?;
+        }
+        if let Some(entry) = &journal.model {
+            return model::load(dir, entry, self.spec, params.metric, d);
+        }
+        let (model, trained_on) = if self.trains() {
+            self.train()?
+        } else {
+            let partition = params.model.clone().map_or(Partition::One, Partition::Learned);
+            let mut model = Model::new(self.spec, None, partition);
+            model.refine = Refine::train(self.spec, None)?;
+            (model, 0)
+        };
+        let file = if journal.generation == 1 { "model.vsn".to_owned() } else { format!("model.{:05}.vsn", journal.generation) };
+        let start = Instant::now();
+        journal.model = Some(model::save(&model, d, dir, &file)?);
+        journal.trained_on = trained_on;
+        journal.save(dir)?;
+        self.seconds.write += start.elapsed().as_secs_f64();
+        Ok(model)
+    }
+
+    /// Whether the partition is learned here.
+    fn partitions(&self) -> bool {
+        self.spec.partition != PartitionSpec::One && self.params.model.is_none()
+    }
+
+    /// Whether anything is learned from rows.
+    fn trains(&self) -> bool {
+        let coded = self.spec.score != Score::Flat || matches!(self.spec.refine, Some(RefineSpec::Scalar(_)));
+        self.partitions() || coded || self.spec.transform.is_some()
+    }
+
+    /// Reads all rows where they fit.
+    fn hold(&mut self) -> Result<()> {
+        let (n, d) = (self.base.len(), self.base.dim() as u64);
+        if n.checked_mul(4 * d).is_none_or(|bytes| bytes > held(self.params.memory_limit)) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        self.watch.begin("read", n, "vectors");
+        self.whole = Some(load(self.base, 0..n, self.params.metric, self.params.on_bad, self.watch)?);
+        self.watch.end();
+        self.seconds.read += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Rows to train on: what is asked for; without that all for a learned partition, else 256 a list.
+    fn wanted(&self) -> u64 {
+        let nlist = self.spec.nlist() as u64;
+        let coded = self.spec.score != Score::Flat || self.spec.transform.is_some() || self.spec.refine.is_some();
+        let usual = match &self.spec.partition {
+            PartitionSpec::Learned { .. } if self.partitions() => u64::MAX,
+            _ => ROWS_A_LIST * nlist.max(if coded { CODE_LISTS } else { 1 }),
+        };
+        let fits = (held(self.params.memory_limit) / (4 * self.base.dim() as u64)).max(nlist);
+        self.params.train_size.unwrap_or(usual.min(fits))
+    }
+
+    fn train(&mut self) -> Result<(Model, u64)> {
+        let (params, metric, d) = (self.params, self.params.metric, self.base.dim());
+        let start = Instant::now();
+        let whole = self.whole.take();
+        let sample = match &whole {
+            Some(w) if self.wanted() >= w.rows.n() as u64 => Cow::Borrowed(w.rows.data()),
+            Some(w) => {
+                let all = Held(w, self.base);
+                Cow::Owned(draw(&all, self.wanted(), params.seed, metric, params.on_bad, &crate::Quiet)?.rows.into_data())
+            }
+            None => {
+                let drawn = draw(self.base, self.wanted(), params.seed, metric, params.on_bad, self.watch)?;
+                Cow::Owned(drawn.rows.into_data())
+            }
+        };
+        *(if whole.is_some() { &mut self.seconds.encode } else { &mut self.seconds.read }) += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let learned = self.learn(sample, d)?;
+        self.seconds.train += start.elapsed().as_secs_f64();
+        self.whole = whole;
+        Ok(learned)
+    }
+
+    /// Learns everything from rows as they came, which are let go as soon as they are not needed.
+    fn learn(&mut self, sample: Cow<'_, [f32]>, d: usize) -> Result<(Model, u64)> {
+        let refine = Refine::train(self.spec, Some(Vectors::new(&sample, d)))?;
+        let unit = unit_length(sample, d, self.params.metric);
+        let transform = self.transform(Vectors::new(&unit, d))?;
+        let rows = match &transform {
+            None => unit,
+            Some(map) => transformed(map, unit, d),
+        };
+        let rows = Vectors::new(&rows, transform.as_ref().map_or(d, |t| t.weight.n()));
+        let (partition, mut lists) = self.partition(rows)?;
+        let mut model = Model::new(self.spec, transform, partition);
+        model.refine = refine;
+        if self.spec.score != Score::Flat {
+            // what is stored in a list is what the model puts there, not k-means
+            if lists.is_empty() || matches!(model.partition, Partition::Learned(_)) {
+                lists = model.partition.assign(rows);
+            }
+            if Codec::uses_centres(self.spec) && !matches!(model.partition, Partition::KMeans(_)) {
+                model.own_centres = Some(means(rows, &lists, self.spec.nlist()));
+            }
+            let with = Training {
+                lists: &lists,
+                centres: model.centres(),
+                ip: self.params.metric == Metric::Ip,
+                seed: self.params.seed,
+                watch: self.watch,
+            };
+            model.codec = Codec::train(self.spec, rows, &with)?;
+        }
+        Ok((model, rows.n() as u64))
+    }
+
+    fn transform(&self, rows: Vectors<'_>) -> Result<Option<Linear>> {
+        let _ = rows;
+        match self.spec.transform {
+            None => Ok(None),
+            Some(_) => Err(Error::param("index", self.spec, "a transform that this version builds")),
+        }
+    }
+
+    /// The partition, and the list of each row where k-means knows it.
+    fn partition(&mut self, rows: Vectors<'_>) -> Result<(Partition, Vec<u32>)> {
+        let (params, nlist) = (self.params, self.spec.nlist());
+        if let Some(given) = &params.model {
+            return Ok((Partition::Learned(given.clone()), vec![]));
+        }
+        if !self.partitions() {
+            return Ok((Partition::One, vec![]));
+        }
+        if rows.n() < nlist {
+            let most = format!("at most as many lists as vectors that can be ranked, {}", rows.n());
+            return Err(Error::param("index", self.spec, most));
+        }
+        let k = KMeansParams { k: nlist, seed: params.seed, ..params.kmeans.clone() };
+        let clusters = kmeans(rows, &k, self.watch)?;
+        self.objective = clusters.objective;
+        let PartitionSpec::Learned { hidden, .. } = &self.spec.partition else {
+            return Ok((Partition::KMeans(Centroids::new(clusters.centroids, params.metric)), clusters.assignment));
+        };
+        let hidden = hidden.clone().unwrap_or_else(|| params.train.hidden.clone());
+        let t = TrainParams { hidden, seed: params.seed, train_size: None, ..params.train.clone() };
+        let trained = train_mlp(rows, &clusters.assignment, nlist, &t, self.watch)?;
+        self.epochs = trained.epochs;
+        Ok((Partition::Learned(trained.mlp), clusters.assignment))
+    }
+}
+
+/// Rows at unit length under cosine; those that came are let go where they are not these.
+fn unit_length(rows: Cow<'_, [f32]>, d: usize, metric: Metric) -> Cow<'_, [f32]> {
+    if metric == Metric::Cosine { Cow::Owned(directed(Vectors::new(&rows, d), metric).into_owned()) } else { rows }
+}
+
+/// Rows under a map; those that came are let go.
+fn transformed(map: &Linear, rows: Cow<'_, [f32]>, d: usize) -> Cow<'static, [f32]> {
+    Cow::Owned(map.apply(Vectors::new(&rows, d)).into_data())
+}
+
+/// The mean of the rows of each list; of all rows for a list without any.
+fn means(rows: Vectors<'_>, lists: &[u32], nlist: usize) -> Matrix {
+    let d = rows.d();
+    let (mut sums, mut counts) = (vec![0.0f64; (nlist + 1) * d], vec![0u64; nlist + 1]);
+    let mut add = |list: usize, row: &[f32]| {
+        counts[list] += 1;
+        sums[list * d..(list + 1) * d].iter_mut().zip(row).for_each(|(s, &x)| *s += x as f64);
+    };
+    rows.iter().zip(lists).for_each(|(row, &list)| add(list as usize, row));
+    rows.iter().for_each(|row| add(nlist, row));
+    let mut out = Matrix::zeros(nlist, d);
+    for list in 0..nlist {
+        let from = if counts[list] > 0 { list } else { nlist };
+        let (sum, scale) = (&sums[from * d..(from + 1) * d], 1.0 / counts[from].max(1) as f64);
+        out.row_mut(list).iter_mut().zip(sum).for_each(|(x, s)| *x = (s * scale) as f32);
+    }
+    out
+}
+
+/// Rows in memory as a source.
+struct Held<'a>(&'a Loaded, &'a dyn Source);
+
+impl Source for Held<'_> {
+    fn len(&self) -> u64 {
+        self.0.rows.n() as u64
+    }
+    fn dim(&self) -> usize {
+        self.0.rows.d()
+    }
+    fn name(&self) -> String {
+        self.1.name()
+    }
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        let at = start as usize * self.dim();
+        out.copy_from_slice(&self.0.rows.data()[at..at + out.len()]);
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Rows of a source into segments, resumably: each block of rows is directed, transformed, assigned and encoded; a
+//! segment is written when its last block is in.
+
+use super::ingest::{Journal, Loaded, RowIds, load};
+use super::manifest::{SEGMENTS, SegmentEntry};
+use super::model::Model;
+use super::params::Seconds;
+use super::refine::Refine;
+use super::segment::{Shape, record_bytes};
+use super::segment_writer::SegmentWriter;
+use crate::partition::Partition;
+use crate::{Error, OnBad, Quiet, Result, Source, Vectors, Watch};
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
+
+/// Most rows of a block.
+const BLOCK: u64 = 1 << 16;
+/// Bytes a row beside its records while a segment is made: its list, number, place, id, fact and place in the look-up table.
+const BESIDE: u64 = 36;
+
+/// Work on the rows of a source.
+pub(super) struct Job<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) source: &'a dyn Source,
+    /// The whole source where it is in memory.
+    pub(super) whole: Option<&'a Loaded>,
+    pub(super) model: &'a Model,
+    pub(super) shape: Shape,
+    pub(super) ids: &'a RowIds,
+    pub(super) on_bad: OnBad,
+    /// Rows a segment where somebody asked for them.
+    pub(super) segment_rows: Option<u64>,
+    pub(super) memory_limit: Option<u64>,
+}
+
+impl Job<'_> {
+    /// Stores the rows that the journal does not have yet, a segment at a time.
+    pub(super) fn run(&self, journal: &mut Journal, seconds: &mut Seconds, watch: &dyn Watch) -> Result<()> {
+        watch.begin("store", self.source.len(), "vectors");
+        watch.advance(journal.next_row);
+        let blocks = self.blocks(journal.next_row);
+        let mut storing = Storing { job: self, journal, seconds, watch, made: Made::default() };
+        match self.whole {
+            Some(whole) => {
+                for block in blocks {
+                    let at = |row| whole.numbers.partition_point(|&x| x < row);
+                    let part = at(block.rows.start)..at(block.rows.end);
+                    storing.block(&block, whole.rows.view().rows(part.clone()), &whole.numbers[part])?;
+                }
+            }
+            None => self.stream(blocks, &mut storing)?,
+        }
+        watch.end();
+        Ok(())
+    }
+
+    /// The next block is read while the last one is encoded or a segment is written.
+    fn stream(&self, blocks: Vec<Block>, storing: &mut Storing<'_>) -> Result<()> {
+        let blocks = &blocks;
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::sync_channel(0);
+            scope.spawn(move || {
+                for block in blocks {
+                    let read = load(self.source, block.rows.clone(), self.shape.metric, self.on_bad, &Quiet);
+                    let failed = read.is_err();
+                    if send.send(read).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            for block in blocks {
+                let start = Instant::now();
+                let read = receive.recv().expect("the reader sends every block or an error")?;
+                storing.seconds.read += start.elapsed().as_secs_f64();
+                storing.block(block, read.rows.view(), &read.numbers)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The rows from `first` in blocks, none of which lies in two segments.
+    fn blocks(&self, first: u64) -> Vec<Block> {
+        let (n, a_segment) = (self.source.len(), self.rows_a_segment());
+        let widest = self.shape.d.max(self.model.code_d(self.shape.d)) as u64;
+        // four copies: read ahead, as it came, directed, transformed
+        let step = (self.memory_limit.map_or(64 << 20, |l| l / 32) / (4 * widest)).clamp(1, BLOCK);
+        let mut blocks = Vec::new();
+        for start in (first..n).step_by(a_segment as usize) {
+            let end = n.min(start + a_segment);
+            let cut = |from: u64| Block { rows: from..end.min(from + step), first: from == start, last: from + step >= end };
+            blocks.extend((start..end).step_by(step as usize).map(cut));
+        }
+        blocks
+    }
+
+    /// Rows of a segment: what is asked for, or those whose records fit half of the memory limit, 4 GiB without one.
+    fn rows_a_segment(&self) -> u64 {
+        let bytes = record_bytes(self.model, self.shape.d).iter().sum::<usize>() as u64 + BESIDE;
+        let fit = (self.memory_limit.map_or(4 << 30, |l| l / 2) / bytes).max(1024);
+        self.segment_rows.unwrap_or(fit).clamp(1, u32::MAX as u64)
+    }
+}
+
+/// Checks what somebody asked for.
+pub(super) fn check_segment_rows(asked: Option<u64>) -> Result<()> {
+    if asked == Some(0) { Err(Error::param("segment-rows", 0, "at least 1")) } else { Ok(()) }
+}
+
+/// Rows that are encoded at once.
+struct Block {
+    rows: Range<u64>,
+    /// First and last of its segment.
+    first: bool,
+    last: bool,
+}
+
+/// The rows of the segment that is being made.
+#[derive(Default)]
+struct Made {
+    lists: Vec<u32>,
+    /// Row of the source of each.
+    numbers: Vec<u64>,
+    /// Their records, but for those that are rows in memory as they are.
+    codes: Vec<u8>,
+    refine: Vec<u8>,
+}
+
+struct Storing<'a> {
+    job: &'a Job<'a>,
+    journal: &'a mut Journal,
+    seconds: &'a mut Seconds,
+    watch: &'a dyn Watch,
+    made: Made,
+}
+
+impl Storing<'_> {
+    fn block(&mut self, block: &Block, rows: Vectors<'_>, numbers: &[u64]) -> Result<()> {
+        self.watch.check()?;
+        let count = block.rows.end - block.rows.start;
+        if block.first {
+            self.made = Made::default();
+        }
+        self.journal.skipped += count - numbers.len() as u64;
+        self.encode(rows, numbers)?;
+        if block.last {
+            self.watch.check()?;
+            let start = Instant::now();
+            if !self.made.numbers.is_empty() {
+                let file = format!("{:05}-{:04}.vsn", self.journal.generation, self.journal.segments.len());
+                let written = self.write(file)?;
+                self.journal.segments.push(written);
+            }
+            self.journal.next_row = block.rows.end;
+            self.journal.save(self.job.dir)?;
+            self.seconds.write += start.elapsed().as_secs_f64();
+        }
+        self.watch.advance(count);
+        Ok(())
+    }
+
+    /// Whether records of codes, and of the refinement, are rows in memory as they are.
+    fn as_they_are(&self) -> [bool; 2] {
+        let (model, whole) = (self.job.model, self.job.whole.is_some());
+        [whole && model.codes_are_vectors(), whole && matches!(model.refine, Refine::Flat)]
+    }
+
+    fn encode(&mut self, rows: Vectors<'_>, numbers: &[u64]) -> Result<()> {
+        let (model, shape) = (self.job.model, self.job.shape);
+        let start = Instant::now();
+        let plain = model.codes_are_vectors();
+        let prepared = match model.partition {
+            Partition::One if plain => Cow::Borrowed(rows.data()),
+            _ => model.prepared(rows, shape.metric),
+        };
+        self.seconds.encode += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let prepared = Vectors::new(&prepared, model.code_d(shape.d));
+        let lists = model.partition.assign(prepared);
+        self.seconds.assign += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let ([codes_are, refine_are], [code_bytes, refine_bytes]) = (self.as_they_are(), record_bytes(model, shape.d));
+        if !codes_are {
+            let out = grow(&mut self.made.codes, rows.n() * code_bytes);
+            let from = if plain { rows } else { prepared };
+            model.codec.encode(from, &lists, model.centres(), out).map_err(|(i, what)| {
+                let (name, row) = self.job.source.locate(numbers[i]);
+                Error::format(name, format!("row {row}: {what}"))
+            })?;
+        }
+        if !refine_are {
+            model.refine.encode(rows, grow(&mut self.made.refine, rows.n() * refine_bytes));
+        }
+        self.made.lists.extend(lists);
+        self.made.numbers.extend_from_slice(numbers);
+        self.seconds.encode += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn write(&mut self, file: String) -> Result<SegmentEntry> {
+        let (job, made) = (self.job, &self.made);
+        let [codes_are, refine_are] = self.as_they_are();
+        let rows = || match job.whole {
+            None => &[],
+            Some(whole) => {
+                let first = whole.numbers.partition_point(|&x| x < made.numbers[0]);
+                bytemuck::cast_slice(whole.rows.view().rows(first..first + made.numbers.len()).data())
+            }
+        };
+        let codes: &[u8] = if codes_are { rows() } else { &made.codes };
+        let refine: &[u8] = if refine_are { rows() } else { &made.refine };
+        let order = by_list(&made.lists, job.shape.nlist);
+        let [code_bytes, refine_bytes] = record_bytes(job.model, job.shape.d);
+        let mut w = SegmentWriter::create(&job.dir.join(SEGMENTS), file, job.shape, job.model)?;
+        let mut list = 0;
+        for &row in &order {
+            let row = row as usize;
+            while list < made.lists[row] {
+                w.next_list()?;
+                list += 1;
+            }
+            let (number, record) = (made.numbers[row], &codes[row * code_bytes..(row + 1) * code_bytes]);
+            w.push(job.ids.number(number), record, job.ids.string(number))?;
+        }
+        if job.model.refine.is_some() {
+            w.begin_refine()?;
+            let record = |row: u32| &refine[row as usize * refine_bytes..(row as usize + 1) * refine_bytes];
+            order.iter().try_for_each(|&row| w.push_refine(record(row)))?;
+        }
+        w.finish()
+    }
+}
+
+/// Room for more bytes at the end.
+fn grow(bytes: &mut Vec<u8>, more: usize) -> &mut [u8] {
+    let from = bytes.len();
+    bytes.resize(from + more, 0);
+    &mut bytes[from..]
+}
+
+/// Rows by list, in a list as they come.
+fn by_list(lists: &[u32], nlist: usize) -> Vec<u32> {
+    let mut at = vec![0usize; nlist + 1];
+    lists.iter().for_each(|&l| at[l as usize + 1] += 1);
+    for l in 0..nlist {
+        at[l + 1] += at[l];
+    }
+    let mut order = vec![0u32; lists.len()];
+    for (row, &l) in lists.iter().enumerate() {
+        order[at[l as usize]] = row as u32;
+        at[l as usize] += 1;
+    }
+    order
+}
