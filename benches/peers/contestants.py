@@ -17,6 +17,7 @@ import numpy as np
 from engines import ENGINES, LISTS, describe
 from worker import machine_seconds, share_of_others
 
+ASKED = [0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998]  # of --recall
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -54,7 +55,7 @@ def keep(path, value):
 
 
 def key(point):
-    return ",".join(map(str, point))
+    return " ".join(map(str, point))
 
 
 class Contestant:
@@ -218,15 +219,19 @@ class Voisin(Contestant):
         refines = self.run.refines if "Refine" in self.built["what"] and self.run.has("--refine") else []
         nlist = re.search(r"(?:IVF|LMI)(\d+)", self.built["what"])
         lists = [p for p in LISTS if nlist and p <= int(nlist[1])] or [1]
-        self.grid = [[(p, r) for p in lists] for r in refines] or [[(p,) for p in lists]]
+        ways = []
+        if self.run.by != "recall":
+            ways.append([("--nprobe", p) for p in lists])
+        if self.run.by != "nprobe" and nlist:
+            ways.append([("--recall", r) for r in ASKED])
+        self.grid = [[(*p, "--refine", r) for p in way] for way in ways for r in refines] or ways
 
     def stop(self):
         pass
 
     def search(self, point, mode, queries, threads, warm):
         out = os.path.join(self.at, "found.npz")
-        words = ["search", self.index, "--queries", self.run.queries_file(queries), "-k", self.run.k, "--nprobe", point[0]]
-        words += ["--refine", point[1]] if len(point) > 1 else []
+        words = ["search", self.index, "--queries", self.run.queries_file(queries), "-k", self.run.k, *point]
         words += ["--mode", mode, "-o", out] + (["--warm-up", warm] if warm and self.run.has("--warm-up") else [])
         report, peak, _ = self.call(*words, threads=threads)
         with np.load(out) as z:
@@ -255,7 +260,7 @@ class Run:
     def __init__(self, a, scratch):
         self.data, self.k, self.threads, self.build_threads = os.path.abspath(a.data), a.k, a.threads, a.build_threads
         self.binary, self.refines, self.scratch = a.voisin, a.refines, scratch
-        self.keep_voisin = a.keep_voisin
+        self.keep_voisin, self.by = a.keep_voisin, a.by
         self.metric = ["--metric", a.metric] if a.metric else []
         with h5py.File(self.data) as f:
             self.n, self.d = f["train"].shape

@@ -19,7 +19,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart  # noqa: E402
-from contestants import Failed, Peer, Run, Voisin  # noqa: E402
+from contestants import Failed, Peer, Run, Voisin, key  # noqa: E402
 from curves import around, front, median_points, ratios_table, results_table, speed_at, worth  # noqa: E402
 from engines import ENGINES, USUAL  # noqa: E402
 from worker import machine_seconds, share_of_others  # noqa: E402
@@ -40,6 +40,7 @@ def arguments():
     ap.add_argument("--nlist", type=int, default=0, help="lists of the peers [default: the power of two nearest to 4 sqrt(n)]")
     ap.add_argument("--targets", nargs="+", type=float, default=[0.9, 0.95, 0.99], metavar="R", help="recalls [default: .90 .95 .99]")
     ap.add_argument("--refines", nargs="+", default=["2", "4", "8"], metavar="R", help="candidates k R of voisin's Refine [default: 2 4 8]")
+    ap.add_argument("--by", choices=["nprobe", "recall", "both"], default="nprobe", help="how voisin chooses lists: as many for every query, or by a recall asked for, from the index's calibration")
     ap.add_argument("--metric", help="for voisin [default: what the file says]")
     ap.add_argument("--rounds", type=int, default=5)
     ap.add_argument("--seconds", type=float, default=3.0, help="a measurement takes about so long at most: slow points get fewer queries")
@@ -97,7 +98,7 @@ def choose(c, mode, targets):
     c.plan[mode] = [(p, queries_for(c.run, speed, c.limit)) for _, speed, p in chosen]
     c.measured[mode] = {p: [] for _, _, p in chosen}
     c.note_memory(mode)
-    say(f"{c.name}, {mode}: " + ", ".join(f"{p} {r:.4f} {s:,.0f}/s" for r, s, p in chosen))
+    say(f"{c.name}, {mode}: " + ", ".join(f"({key(p)}) {r:.4f} {s:,.0f}/s" for r, s, p in chosen))
 
 
 def queries_for(run, speed, seconds):

@@ -117,8 +117,12 @@ class Worker:
         if mode == "single":
             for row in rows[:warm]:
                 call(row)
+            # rows of one table: small arrays kept between the calls would split the heap, which costs some peers memory and time
+            found = np.full((queries, self.k), -1, np.int64)
             start, cpu = time.perf_counter(), time.process_time()
-            found = [call(row) for row in rows[:queries]]
+            for i, row in enumerate(rows[:queries]):
+                ids = call(row)
+                found[i, : len(ids)] = ids
         else:
             if warm:
                 call(rows[:warm])
