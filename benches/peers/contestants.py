@@ -192,7 +192,8 @@ class Voisin(Contestant):
             process.stdout.close()
         if process.returncode:
             with open(log, errors="replace") as f:
-                raise Failed(" ".join(f.read().split())[:200] or f"exit code {process.returncode}")
+                said = " ".join(f.read().split("hint:")[0].split()).removeprefix("error: ")
+                raise Failed(said[:200] or f"exit code {process.returncode}")
         return json.loads(out), used.ru_maxrss * 1024, used.ru_utime + used.ru_stime
 
     def usable(self, built):
@@ -220,7 +221,7 @@ class Voisin(Contestant):
         nlist = re.search(r"(?:IVF|LMI)(\d+)", self.built["what"])
         lists = [p for p in LISTS if nlist and p <= int(nlist[1])] or [1]
         ways = []
-        if self.run.by != "recall":
+        if self.run.by != "recall" or not nlist:
             ways.append([("--nprobe", p) for p in lists])
         if self.run.by != "nprobe" and nlist:
             ways.append([("--recall", r) for r in ASKED])

@@ -203,6 +203,8 @@ def main():
     modes = ["single", "batch"] if a.mode == "both" else [a.mode]
     with tempfile.TemporaryDirectory(prefix="voisin-peers-") as scratch:
         run = Run(a, scratch)
+        if not run.has("--warm-up"):
+            say(f"{a.voisin} has no --warm-up: its figures include the first touch of every page")
         specs = a.specs or [f"IVF{run.nlist},Flat"]
         contestants = [Voisin(s, run) for s in specs if s != "none"] + [Peer(p, run) for p in a.peers]
         try:
