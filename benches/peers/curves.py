@@ -86,21 +86,24 @@ def ratios_table(results, mode, targets):
     """How many times faster each index of voisin is than each peer, and what it takes compared with it."""
     ok = [r for r in results if not r.get("failed")]
     peers = [r for r in ok if not r["voisin"]]
-    head = ["voisin / peer", *(f"speed at {t:g}" for t in targets), "speed at {:g}, calls taken off".format(targets[len(targets) // 2]), "build", "index", "resident"]
+    middle = f"{targets[len(targets) // 2]:g}"
+    speeds = [f"speed at {t:g}" for t in targets]
+    head = ["voisin / peer", *speeds, f"at {middle}, calls taken off", "build: times faster", "index: part of", "resident: part of"]
     rows = []
     for ours in (r for r in ok if r["voisin"]):
         for peer in peers:
             x, y = ours["modes"][mode], peer["modes"][mode]
             at = [ratio(x["at"].get(f"{t:g}"), y["at"].get(f"{t:g}")) for t in targets]
-            t = f"{targets[len(targets) // 2]:g}"
-            net = y["at"].get(t)
+            net = y["at"].get(middle)
             if net and mode == "single" and peer["overhead_seconds"]:
                 net = 1 / max(1 / net - peer["overhead_seconds"], 1e-9)
             faster = ratio(peer["build"]["build_seconds"], ours["build"]["build_seconds"])
             if peer["build"]["busy"] or ours["build"]["busy"]:
                 faster += "*"
             size = ratio(ours["build"]["bytes"], peer["build"]["bytes"])
-            rows.append([f"{ours['name'].removeprefix('voisin ')} / {peer['name']}", *at, ratio(x["at"].get(t), net), faster, size, ratio(x["resident_bytes"], y["resident_bytes"])])
+            memory = ratio(x["resident_bytes"], y["resident_bytes"])
+            name = f"{ours['name'].removeprefix('voisin ')} / {peer['name']}"
+            rows.append([name, *at, ratio(x["at"].get(middle), net), faster, size, memory])
     return markdown(head, rows) if rows else ""
 
 
