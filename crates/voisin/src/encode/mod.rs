@@ -6,6 +6,7 @@
 
 use crate::{Matrix, Result, Score, Spec, Vectors, Watch};
 
+pub(crate) mod estimate;
 pub(crate) mod rabitq;
 mod rotation;
 

@@ -3,6 +3,7 @@
 //! ```text
 //! manifest.json           what the index is and which files belong to it; replaced last, as a whole
 //! model.vsn               what was learned: transform, centroids or layers, code
+//! calibration.json        how many lists recall targets take
 //! segments/G-I.vsn        codes, vectors and ids, list by list; segment I of the change with number G
 //! segments/G-I.del.H      which of its rows are deleted, as of change H
 //! lock                    held by whoever changes the index
@@ -13,6 +14,9 @@
 
 mod blocks;
 mod build;
+mod coded;
+mod calibrate;
+mod default;
 mod deleted;
 mod disk;
 mod filter;
@@ -28,6 +32,7 @@ mod scan;
 mod search;
 mod segment;
 mod segment_writer;
+mod small;
 mod store;
 mod verify;
 
@@ -37,6 +42,8 @@ mod crafted_tests;
 mod crash_tests;
 
 pub use build::build;
+pub use calibrate::{Calibration, Promise};
+pub use default::default_spec;
 pub use filter::{Filter, FilterKind};
 pub use mutate::{add, compact, remove};
 pub use params::{

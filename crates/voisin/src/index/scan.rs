@@ -3,9 +3,12 @@
 //! f32 products give every key with a bounded error; whatever could be among the k is compared in f64. What is found is
 //! therefore a function of the lists visited alone: not of the kernel, the batch, the threads or the segments.
 
+use super::coded::{Candidate as Place, rank_again};
 use super::deleted::Deleted;
+use super::filter::Filter;
 use super::opened::Opened;
 use super::segment::{RUN, Rows};
+use crate::encode::Codec;
 use crate::exact::pass::{self, Pass};
 use crate::{Metric, Result, TopK, Vectors};
 use rayon::prelude::*;
@@ -31,8 +34,8 @@ static ZEROS: [f32; RUN] = [0.0; RUN];
 /// The queries of a batch and what is known of them.
 pub(super) struct Queries<'a> {
     pub(super) rows: Vectors<'a>,
-    /// As the partition and the products want them: of unit length under cosine.
-    pub(super) directed: Vectors<'a>,
+    /// As partition and codes want them: of unit length under cosine, then transformed.
+    pub(super) prepared: Vectors<'a>,
     /// An id for each that is left out.
     pub(super) exclude: &'a (dyn Fn(usize) -> Option<u64> + Sync),
 }
@@ -40,6 +43,7 @@ pub(super) struct Queries<'a> {
 /// A run and the queries that visit its list.
 struct Task<'a> {
     part: usize,
+    list: usize,
     run: usize,
     queries: &'a [u32],
 }
@@ -48,6 +52,7 @@ struct Task<'a> {
 pub(super) struct Scan<'a> {
     index: &'a Opened,
     queries: &'a Queries<'a>,
+    filter: Option<&'a Filter>,
     norms: Vec<f64>,
     found: Vec<Mutex<Found>>,
     /// The queries as the first pass of exact search wants them.
@@ -62,6 +67,8 @@ struct Scratch {
     products: Vec<f32>,
     pass: pass::Scratch,
     hits: Vec<(u32, f32)>,
+    /// Rows of the run, where they are not stored as they are.
+    decoded: Vec<f32>,
 }
 
 impl Scratch {
@@ -73,15 +80,17 @@ impl Scratch {
             products: Vec::new(),
             pass: pass::Scratch::default(),
             hits: Vec::new(),
+            decoded: Vec::new(),
         }
     }
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(index: &'a Opened, queries: &'a Queries<'a>, k: usize) -> Self {
-        let norms: Vec<f64> = queries.directed.iter().map(|q| dot_f64(q, q).sqrt()).collect();
-        let found = norms.iter().map(|_| Mutex::new(Found::new(k))).collect();
-        Scan { index, queries, norms, found, prepared: OnceLock::new() }
+    /// `keep` rows a query are found.
+    pub(super) fn new(index: &'a Opened, queries: &'a Queries<'a>, filter: Option<&'a Filter>, keep: usize) -> Self {
+        let norms: Vec<f64> = queries.prepared.iter().map(|q| dot_f64(q, q).sqrt()).collect();
+        let found = norms.iter().map(|_| Mutex::new(Found::new(keep))).collect();
+        Scan { index, queries, filter, norms, found, prepared: OnceLock::new() }
     }
 
     /// Compares; `groups` are the queries of each list. Returns how many pairs of query and vector were met.
@@ -95,12 +104,12 @@ impl<'a> Scan<'a> {
             for (part, p) in self.index.parts.iter().enumerate() {
                 for run in p.segment.runs_of(*list as usize) {
                     let rows = p.segment.runs()[run].range();
-                    pairs += (rows.len() as u64 - p.deleted.within(rows)) * queries.len() as u64;
-                    tasks.extend(queries.chunks(group).map(|queries| Task { part, run, queries }));
+                    pairs += (rows.len() as u64 - self.skip(part).within(rows)) * queries.len() as u64;
+                    tasks.extend(queries.chunks(group).map(|queries| Task { part, list: *list as usize, run, queries }));
                 }
             }
         }
-        if pairs.saturating_mul(self.queries.rows.d() as u64) < SMALL {
+        if pairs.saturating_mul(self.queries.prepared.d() as u64) < SMALL {
             let mut scratch = Scratch::new();
             tasks.iter().try_for_each(|t| self.task(t, &mut scratch))?;
         } else {
@@ -109,50 +118,76 @@ impl<'a> Scan<'a> {
         Ok(pairs)
     }
 
-    /// The neighbours of each query, best first.
-    pub(super) fn finish(self) -> Result<Vec<Vec<(f64, u64)>>> {
-        let Scan { index, queries, norms, found, .. } = self;
-        let settle = |(q, found): (usize, Mutex<Found>)| {
-            let query = Query { index, row: queries.rows.row(q), offset: offset(index.manifest.metric, norms[q]) };
-            let mut found = found.into_inner().unwrap_or_else(|e| e.into_inner());
+    fn skip(&self, part: usize) -> &'a Deleted {
+        self.filter.map_or(&self.index.parts[part].deleted, |f| f.part(part))
+    }
+
+    /// The k neighbours of each query, best first.
+    pub(super) fn finish(self, k: usize) -> Result<Vec<Vec<(f64, u64)>>> {
+        let settle = |q: usize| {
+            let query = self.query(q);
+            let mut found = self.lock(q);
             found.shrink(&query);
             found.settle(&query);
-            found.best.into_sorted()
+            let best = std::mem::replace(&mut found.best, TopK::new(0)).into_sorted();
+            if !self.index.refine.is_some() {
+                return Ok(best);
+            }
+            let place = |&(key, place): &(f64, u64)| {
+                let (part, row) = ((place >> 32) as u32, place as u32);
+                let segment = &self.index.parts[part as usize].segment;
+                let run = segment.run_of(row as usize);
+                Place { rank: key as f32, part, run: run as u32, row: row - segment.runs()[run].start as u32 }
+            };
+            let best: Vec<Place> = best.iter().map(place).collect();
+            rank_again(self.index, self.queries.rows.row(q), &best, k)
         };
-        if norms.len() < 8 {
-            return Ok(found.into_iter().enumerate().map(settle).collect());
+        if self.norms.len() < 8 {
+            return (0..self.norms.len()).map(settle).collect();
         }
-        Ok(found.into_par_iter().enumerate().map(settle).collect())
+        (0..self.norms.len()).into_par_iter().map(settle).collect()
     }
 
     fn task(&self, task: &Task<'_>, s: &mut Scratch) -> Result<()> {
         let part = &self.index.parts[task.part];
         let rows = part.segment.visit(task.run)?;
-        let to = Target { part: task.part, rows, deleted: &part.deleted };
-        let queries = task.queries;
-        let in_a_row = queries[queries.len() - 1] as usize - queries[0] as usize + 1 == queries.len();
-        if rows.run.extreme != 0 {
-            queries.iter().for_each(|&q| self.in_f64(&to, q as usize));
-        } else if queries.len() >= ENCODE && in_a_row {
-            self.encoded(&to, queries, s);
-        } else if queries.len() >= PACK {
-            self.packed(&to, queries, s);
+        let mut decoded = std::mem::take(&mut s.decoded);
+        let vectors = if matches!(self.index.codec, Codec::Flat) {
+            rows.vectors()
         } else {
-            self.unpacked(&to, queries, s);
-        }
+            decoded.resize(rows.ids.len() * self.queries.prepared.d(), 0.0);
+            self.index.codec.decode(rows.codes, self.index.centre(task.list), &mut decoded);
+            &decoded
+        };
+        let to = Target { part: task.part, run: task.run, rows, vectors, deleted: self.skip(task.part) };
+        self.compare(&to, task.queries, s);
+        s.decoded = decoded;
         Ok(())
+    }
+
+    fn compare(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
+        let in_a_row = queries[queries.len() - 1] as usize - queries[0] as usize + 1 == queries.len();
+        if to.rows.run.extreme != 0 {
+            queries.iter().for_each(|&q| self.in_f64(to, q as usize));
+        } else if queries.len() >= ENCODE && in_a_row {
+            self.encoded(to, queries, s);
+        } else if queries.len() >= PACK {
+            self.packed(to, queries, s);
+        } else {
+            self.unpacked(to, queries, s);
+        }
     }
 
     /// Rows that fit the first cache meet every query before the next rows come.
     fn unpacked(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
-        let (n, d) = (to.rows.ids.len(), self.queries.rows.d());
+        let (n, d) = (to.rows.ids.len(), self.queries.prepared.d());
         s.products.resize(s.products.len().max(queries.len() * n), 0.0);
         let step = (CACHE / (4 * d)).max(1);
         for from in (0..n).step_by(step) {
             let part = from..(from + step).min(n);
-            let vectors = &to.rows.vectors()[part.start * d..part.end * d];
+            let vectors = &to.vectors[part.start * d..part.end * d];
             for (i, &q) in queries.iter().enumerate() {
-                dots(self.queries.directed.row(q as usize), vectors, &mut s.products[i * n..][part.clone()]);
+                dots(self.queries.prepared.row(q as usize), vectors, &mut s.products[i * n..][part.clone()]);
             }
         }
         for (i, &q) in queries.iter().enumerate() {
@@ -161,13 +196,13 @@ impl<'a> Scan<'a> {
     }
 
     fn packed(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
-        let (n, d) = (to.rows.ids.len(), self.queries.rows.d());
-        s.right.pack(View::new(to.rows.vectors(), n, d));
+        let (n, d) = (to.rows.ids.len(), self.queries.prepared.d());
+        s.right.pack(View::new(to.vectors, n, d));
         let ldc = n.next_multiple_of(s.right.width());
         s.products.resize(s.products.len().max(UNIT * ldc), 0.0);
         for unit in queries.chunks(UNIT) {
             s.gathered.clear();
-            unit.iter().for_each(|&q| s.gathered.extend_from_slice(self.queries.directed.row(q as usize)));
+            unit.iter().for_each(|&q| s.gathered.extend_from_slice(self.queries.prepared.row(q as usize)));
             s.left.pack(View::new(&s.gathered, unit.len(), d));
             panel_product(&s.left, 0..unit.len(), &s.right, &mut s.products, ldc);
             for (i, &q) in unit.iter().enumerate() {
@@ -178,11 +213,11 @@ impl<'a> Scan<'a> {
 
     /// As exact search does it: 8-bit codes with certified bounds where the processor has the instructions.
     fn encoded(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
-        let (n, d, metric) = (to.rows.ids.len(), self.queries.rows.d(), self.index.manifest.metric);
-        let prepared = self.prepared.get_or_init(|| pass::Queries::new(self.queries.rows, metric));
+        let (n, d, metric) = (to.rows.ids.len(), self.queries.prepared.d(), self.index.manifest.metric);
+        let prepared = self.prepared.get_or_init(|| pass::Queries::new(self.ranked(), metric));
         let start = to.rows.run.start as usize;
         let deleted: Vec<usize> = (0..n).filter(|i| to.deleted.contains(start + i)).collect();
-        let Some(pass) = Pass::new(Vectors::new(to.rows.vectors(), d), &deleted, prepared) else {
+        let Some(pass) = Pass::new(Vectors::new(to.vectors, d), &deleted, prepared) else {
             return queries.iter().for_each(|&q| self.in_f64(to, q as usize));
         };
         let (first, last) = (queries[0] as usize, queries[queries.len() - 1] as usize + 1);
@@ -212,7 +247,7 @@ impl<'a> Scan<'a> {
         if !fits {
             return self.in_f64(to, q);
         }
-        let margin = margin(metric, self.queries.rows.d(), norm as f32, to.rows.run.reach);
+        let margin = margin(metric, self.queries.prepared.d(), norm as f32, to.rows.run.reach);
         let (bias, scale) = match metric {
             Metric::L2 => (to.rows.facts, -2.0),
             Metric::Ip => (&ZEROS[..products.len()], -1.0),
@@ -234,7 +269,7 @@ impl<'a> Scan<'a> {
         for &(column, key) in hits {
             let row = start + column as usize;
             if !to.deleted.contains(row) && exclude != Some(to.rows.ids[column as usize]) {
-                found.pending.push(Candidate { lower: key - margin, part: to.part as u32, row: row as u32 });
+                found.pending.push(Candidate { lower: key - margin, part: to.part as u32, run: to.run as u32, row: column });
             }
         }
         if found.pending.len() > 2 * found.k + 16 {
@@ -245,17 +280,23 @@ impl<'a> Scan<'a> {
     /// Compares every row in f64, where f32 could not bound the error.
     fn in_f64(&self, to: &Target<'_>, q: usize) {
         let (query, exclude) = (self.query(q), (self.queries.exclude)(q));
-        let d = self.queries.rows.d();
+        let d = self.queries.prepared.d();
         let mut found = self.lock(q);
-        for (i, (&id, x)) in to.rows.ids.iter().zip(to.rows.vectors().chunks_exact(d)).enumerate() {
+        for (i, (&id, x)) in to.rows.ids.iter().zip(to.vectors.chunks_exact(d)).enumerate() {
             if !to.deleted.contains(to.rows.run.start as usize + i) && exclude != Some(id) {
+                let id = if self.index.refine.is_some() { place(to.part, to.rows.run.start as usize + i) } else { id };
                 found.best.push(self.index.manifest.metric.exact_key(query.row, x), id);
             }
         }
     }
 
     fn query(&self, q: usize) -> Query<'_> {
-        Query { index: self.index, row: self.queries.rows.row(q), offset: offset(self.index.manifest.metric, self.norms[q]) }
+        Query { index: self.index, row: self.ranked().row(q), offset: offset(self.index.manifest.metric, self.norms[q]) }
+    }
+
+    /// The queries as they are ranked in the end: as they came, where the codes are the vectors.
+    fn ranked(&self) -> Vectors<'a> {
+        if self.index.codes_are_vectors() { self.queries.rows } else { self.queries.prepared }
     }
 
     fn lock(&self, q: usize) -> MutexGuard<'_, Found> {
@@ -266,7 +307,9 @@ impl<'a> Scan<'a> {
 /// A run that is being compared.
 struct Target<'a> {
     part: usize,
+    run: usize,
     rows: Rows<'a>,
+    vectors: &'a [f32],
     deleted: &'a Deleted,
 }
 
@@ -303,7 +346,14 @@ fn margin(metric: Metric, d: usize, norm: f32, reach: f32) -> f32 {
 struct Candidate {
     lower: f32,
     part: u32,
+    run: u32,
+    /// Within the run.
     row: u32,
+}
+
+/// A row of a part as one number.
+fn place(part: usize, row: usize) -> u64 {
+    (part as u64) << 32 | row as u64
 }
 
 /// What a query has found so far.
@@ -315,11 +365,13 @@ struct Found {
     width: f32,
     pending: Vec<Candidate>,
     best: TopK<f64>,
+    /// A decoded row.
+    row: Vec<f32>,
 }
 
 impl Found {
     fn new(k: usize) -> Found {
-        Found { k, limit: f32::INFINITY, width: 0.0, pending: Vec::new(), best: TopK::new(k) }
+        Found { k, limit: f32::INFINITY, width: 0.0, pending: Vec::new(), best: TopK::new(k), row: Vec::new() }
     }
 
     /// Lowers the limit and drops what is above it. Memory stays within a few times k.
@@ -337,11 +389,12 @@ impl Found {
 
     /// Ranks what is pending by its f64 keys.
     fn settle(&mut self, query: &Query<'_>) {
-        let metric = query.index.manifest.metric;
+        let (index, metric) = (query.index, query.index.manifest.metric);
         for c in self.pending.drain(..).filter(|c| c.lower <= self.limit) {
-            let segment = &query.index.parts[c.part as usize].segment;
-            let row = c.row as usize;
-            self.best.push(metric.exact_key(query.row, segment.vector(row)), segment.id(row));
+            let segment = &index.parts[c.part as usize].segment;
+            let key = segment.with_row(c.run as usize, c.row as usize, &mut self.row, |x| metric.exact_key(query.row, x));
+            let row = segment.runs()[c.run as usize].start as usize + c.row as usize;
+            self.best.push(key, if index.refine.is_some() { place(c.part as usize, row) } else { segment.id(row) });
         }
         if let Some(worst) = self.best.worst() {
             let limit = (worst - query.offset) + 4.0 * f32::EPSILON as f64 * (worst.abs() + query.offset.abs());

@@ -1,14 +1,19 @@
 //! The one search loop: route the queries, group them by list, compare list by list.
 
 use super::Index;
-use super::ingest::directed;
+use super::calibrate::Plan;
+use super::coded::Coded;
 use super::params::{SearchParams, SearchResult};
 use super::scan::{Queries, Scan};
-use crate::partition::{Partition, RouteParams};
+use super::small;
+use crate::partition::{Partition, RouteParams, Routes};
 use crate::{Error, Metric, Neighbors, Result, Vectors, screen};
+use rayon::prelude::*;
 
 /// Queries searched at once; bounds the memory of a search.
 const BLOCK: usize = 1 << 14;
+/// Candidates a neighbour that go from the codes to the refinement vectors where nobody says how many.
+pub(super) const DEFAULT_REFINE: usize = 5;
 
 impl Index {
     /// The nearest neighbours of each query among the vectors of the lists it visits.
@@ -35,6 +40,9 @@ impl Index {
         }
         if params.nprobe == 0 {
             return Err(Error::param("nprobe", 0, "at least 1 list"));
+        }
+        if let Some(filter) = &params.filter {
+            filter.check(self.opened())?;
         }
         if let Some(mass) = params.mass {
             if !(0.0..=1.0).contains(&mass) {
@@ -65,19 +73,18 @@ impl Index {
 
     fn block(&self, rows: Vectors<'_>, first: usize, params: &SearchParams, result: &mut SearchResult) -> Result<()> {
         let opened = self.opened();
-        let unit = directed(rows, self.metric());
+        let prepared = opened.prepared(rows, self.metric());
+        let prepared = Vectors::new(&prepared, opened.code_d(rows.d()));
         let exclude = |q: usize| match &params.exclude {
             Some(ids) => Some(ids[first + q]),
             None => params.exclude_self.then_some((first + q) as u64),
         };
-        let queries = Queries { rows, directed: Vectors::new(&unit, rows.d()), exclude: &exclude };
-        // 0 means all lists to the partition
-        let nprobe = if params.nprobe >= self.spec().nlist() { 0 } else { params.nprobe };
-        let routes = opened.partition.route(queries.directed, &RouteParams { nprobe, mass: params.mass });
-        result.lists += routes.pairs() as u64;
-        let scan = Scan::new(opened, &queries, params.k);
-        result.scanned += scan.run(&group(&routes, self.spec().nlist()))?;
-        for row in scan.finish()? {
+        let queries = Queries { rows, prepared, exclude: &exclude };
+        let found = match params.filter.as_deref().and_then(|f| f.small()) {
+            Some(places) => self.among(places, &queries, params, result)?,
+            None => self.in_lists(&queries, params, result)?,
+        };
+        for row in found {
             let report = |key: f64| {
                 let value = self.metric().report(key);
                 (if self.metric() == Metric::Cosine { value.max(0.0) } else { value }) as f32
@@ -86,10 +93,62 @@ impl Index {
         }
         Ok(())
     }
+
+    /// Searches the lists that each query visits.
+    fn in_lists(&self, queries: &Queries<'_>, params: &SearchParams, result: &mut SearchResult) -> Result<Vec<Vec<(f64, u64)>>> {
+        let opened = self.opened();
+        let filter = params.filter.as_deref();
+        let plan = self.plan(params)?;
+        let routes = self.routes(queries.prepared, params, plan);
+        result.lists += routes.pairs() as u64;
+        let keep = self.candidates(params.k, plan.map_or(params.refine, |p| p.refine));
+        if let Some(code) = opened.codec.estimator() {
+            let coded = Coded::new(opened, queries, code, filter, keep)?;
+            result.scanned += coded.run(&routes)?;
+            return coded.finish(params.k);
+        }
+        let scan = Scan::new(opened, queries, filter, keep);
+        result.scanned += scan.run(&group(&routes, self.spec().nlist()))?;
+        scan.finish(params.k)
+    }
+
+    /// How many rows go on from the codes.
+    fn candidates(&self, k: usize, refine: usize) -> usize {
+        if !self.opened().refine.is_some() {
+            return k;
+        }
+        let factor = if refine == 0 { DEFAULT_REFINE } else { refine };
+        k.saturating_mul(factor)
+    }
+
+    /// Compares every row of a small allowed set, whatever lists they lie in.
+    fn among(
+        &self,
+        places: &[(usize, usize)],
+        queries: &Queries<'_>,
+        params: &SearchParams,
+        result: &mut SearchResult,
+    ) -> Result<Vec<Vec<(f64, u64)>>> {
+        let opened = self.opened();
+        result.scanned += (places.len() * queries.rows.n()) as u64;
+        let rows = small::Rows::gather(opened, places)?;
+        (0..queries.rows.n()).into_par_iter().map(|q| rows.best(opened, queries, q, params.k)).collect()
+    }
+
+    fn routes(&self, prepared: Vectors<'_>, params: &SearchParams, plan: Option<Plan>) -> Routes {
+        let (partition, nprobe) = (&self.opened().partition, plan.map_or(params.nprobe, |p| p.nprobe));
+        // 0 means all lists to the partition
+        let nprobe = if nprobe >= self.spec().nlist() { 0 } else { nprobe };
+        let routes = partition.route(prepared, &RouteParams { nprobe, mass: params.mass });
+        match plan {
+            Some(plan) => plan.cut(routes, prepared, partition),
+            None => routes,
+        }
+    }
 }
 
 /// The queries of each list that any query visits, lists in ascending order.
-fn group(routes: &crate::partition::Routes, nlist: usize) -> Vec<(u32, Vec<u32>)> {
+fn group(routes: &Routes, nlist: usize) -> Vec<(u32, Vec<u32>)> {
     let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(routes.pairs());
     for q in 0..routes.len() {
         pairs.extend(routes.lists(q).iter().filter(|l| (**l as usize) < nlist).map(|&l| (l, q as u32)));

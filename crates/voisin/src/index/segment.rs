@@ -18,6 +18,7 @@
 use super::blocks::Blocks;
 use super::manifest::{IdKind, SegmentEntry};
 use super::model::Model;
+use crate::encode::Codec;
 use crate::{Error, Metric, Result};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
@@ -221,7 +222,7 @@ impl Segment {
     }
 
     /// Content of run `r` as it is.
-    fn content(&self, r: usize) -> Rows<'_> {
+    pub(super) fn content(&self, r: usize) -> Rows<'_> {
         let run = &self.runs()[r];
         let range = run.range();
         let ids = &self.block::<u64>(IDS)[range.clone()];
@@ -291,6 +292,20 @@ impl Segment {
         let rows = self.content(self.run_of(row));
         let i = row - rows.run.start as usize;
         &rows.vectors()[i * self.code_d..(i + 1) * self.code_d]
+    }
+
+    /// What `f` makes of a decoded row of a run that was visited before; `scratch` holds the row where it is not stored
+    /// as it is.
+    pub(super) fn with_row<T>(&self, run: usize, row: usize, scratch: &mut Vec<f32>, f: impl FnOnce(&[f32]) -> T) -> T {
+        let rows = self.content(run);
+        if matches!(self.model.codec, Codec::Flat) {
+            return f(&rows.vectors()[row * self.code_d..(row + 1) * self.code_d]);
+        }
+        let mut record = vec![0; self.model.codec.row_bytes(self.code_d)];
+        self.model.codec.unpack(self.code_d, rows.codes, rows.ids.len(), row, &mut record);
+        scratch.resize(self.code_d, 0.0);
+        self.model.codec.decode(&record, self.model.centre(self.list_of(run)), scratch);
+        f(scratch)
     }
 
     /// The code of a row whose run was visited before.
