@@ -129,6 +129,15 @@ pub fn parse_metric(s: &str) -> std::result::Result<Metric, String> {
     s.parse().map_err(|_| "l2, ip or cosine".to_string())
 }
 
+/// For `--recall`: a share above 0 and at most 1.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_recall(s: &str) -> std::result::Result<f32, String> {
+    let x: f32 = s.parse().map_err(|_| "a share such as 0.95".to_string())?;
+    if x > 0.0 && x <= 1.0 { Ok(x) } else { Err("a share above 0 and at most 1, such as 0.95".into()) }
+}
+
 /// For `--memory-limit`: `4G`, `500M`, `1.5GiB`, or bytes; K, M, G and T are powers of 1024.
 ///
 /// # Errors

@@ -1,20 +1,18 @@
 //! Building an index: choose, read, train, store, and put the manifest in place.
 
+use super::default::default_spec;
 use super::ingest::{Journal, RowIds};
 use super::learn::Learning;
 use super::manifest::{FORMAT, IdKind, MANIFEST, Manifest, SEGMENTS};
 use super::params::{BuildParams, BuildReport, IdList, Ids};
 use super::segment::Shape;
 use super::store::{Job, check_segment_rows};
-use super::{disk, opened};
+use super::{calibrate, disk, opened};
 use crate::{Error, PartitionSpec, Result, Source, Spec, TransformSpec, Watch};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
-
-/// Below this many rows `Flat` is chosen.
-const FLAT_BELOW: u64 = 20_000;
 
 /// Builds an index of `base` in the folder `dir`.
 ///
@@ -44,6 +42,7 @@ pub fn build(base: &dyn Source, dir: &Path, params: &BuildParams, watch: &dyn Wa
     let clock = Instant::now();
     let (spec, reason) = choose(base, params)?;
     check(base, &spec, params)?;
+    calibrate::check_queries(base, params)?;
     let folder = Folder::prepare(dir)?;
     let done = run(base, dir, params, &spec, reason, watch);
     if done.is_err() {
@@ -61,10 +60,9 @@ fn choose(base: &dyn Source, params: &BuildParams) -> Result<(Spec, Option<Strin
     let n = base.len();
     Ok(match &params.spec {
         Some(spec) => (spec.clone(), None),
-        None if n < FLAT_BELOW => (Spec::flat(), Some(format!("{n} vectors: below {FLAT_BELOW} an exact scan is fastest"))),
         None => {
-            let nlist = (4.0 * (n as f64).sqrt()).round() as usize;
-            (Spec::ivf(nlist), Some(format!("{n} vectors: about 4·sqrt(n) k-means lists")))
+            let (spec, reason) = default_spec(n, base.dim(), params.metric);
+            (spec, Some(reason))
         }
     })
 }
@@ -148,7 +146,8 @@ fn is_ours(dir: &Path) -> Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let known = [disk::LOCK, SEGMENTS, super::ingest::JOURNAL].contains(&name.as_str())
             || name.ends_with(disk::TEMPORARY)
-            || name.starts_with("model") && name.ends_with(".vsn");
+            || name.starts_with("model") && name.ends_with(".vsn")
+            || calibrate::is_file(&name);
         if !known {
             return Err(Error::format(dir, format!("exists and is no index (there is {name} in it); choose another folder")));
         }
@@ -203,7 +202,7 @@ fn run(
         return Err(Error::Empty { name: base.name() });
     }
     let start = Instant::now();
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         format: FORMAT,
         spec: spec.to_string(),
         reason: reason.clone(),
@@ -214,11 +213,14 @@ fn run(
         next_id: ids.next(n),
         generation,
         model: journal.model.clone().expect("written before the segments"),
+        calibration: None,
         segments: journal.segments.clone(),
     };
+    let calibrated = calibrate::add(dir, &mut manifest, base, learning.whole.as_ref(), &ids, params, watch)?;
+    seconds.calibrate += calibrated;
     manifest.save(dir)?;
     Journal::end(dir, &manifest.files())?;
-    seconds.write += start.elapsed().as_secs_f64();
+    seconds.write += start.elapsed().as_secs_f64() - calibrated;
     Ok(BuildReport {
         spec: spec.clone(),
         reason,
@@ -276,7 +278,7 @@ fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds) -> u6
         params.train_size,
         params.segment_rows,
         params.memory_limit,
-    );
+    ) + &calibrate::key(params);
     xxh3_64(text.as_bytes())
 }
 

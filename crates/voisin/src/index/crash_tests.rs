@@ -96,7 +96,7 @@ fn a_build_killed_anywhere_resumes_to_the_same_bytes() {
     let base = rows(150, 1);
     build(&base, &whole, &params(), &Quiet).unwrap();
     let want = files(&whole);
-    assert_eq!(want.len(), 2 + 4);
+    assert_eq!(want.len(), 3 + 4); // manifest, model, calibration, segments
     let mut resumed = Vec::new();
     for steps in 0.. {
         let dir = temporary.path().join(format!("{steps}"));

@@ -91,6 +91,8 @@ pub(super) struct Manifest {
     /// Counts changes; part of the names of new files.
     pub(super) generation: u64,
     pub(super) model: FileEntry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) calibration: Option<FileEntry>,
     pub(super) segments: Vec<SegmentEntry>,
 }
 
@@ -130,12 +132,13 @@ impl Manifest {
     pub(super) fn bytes(&self) -> u64 {
         let deleted = |s: &SegmentEntry| s.deleted.as_ref().map_or(0, |d| d.at.bytes);
         let segments = self.segments.iter().fold(0u64, |sum, s| sum.saturating_add(s.at.bytes).saturating_add(deleted(s)));
-        segments.saturating_add(self.model.bytes)
+        segments.saturating_add(self.model.bytes).saturating_add(self.calibration.as_ref().map_or(0, |c| c.bytes))
     }
 
     /// Names of the files it needs, relative to the folder.
     pub(super) fn files(&self) -> Vec<String> {
         let mut files = vec![self.model.file.clone()];
+        files.extend(self.calibration.as_ref().map(|c| c.file.clone()));
         for s in &self.segments {
             files.push(format!("{SEGMENTS}/{}", s.at.file));
             files.extend(s.deleted.as_ref().map(|d| format!("{SEGMENTS}/{}", d.at.file)));

@@ -1,10 +1,11 @@
 //! An index as it is on disk at one moment: manifest, model, segments and what is deleted in them.
 
+use super::calibrate::Calibration;
 use super::deleted::Deleted;
 use super::manifest::{IdKind, Manifest, SEGMENTS};
 use super::model::Model;
 use super::segment::{Segment, Shape};
-use super::{disk, model};
+use super::{calibrate, disk, model};
 use crate::{Error, Result, Spec};
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -24,6 +25,7 @@ pub(super) struct Opened {
     pub(super) manifest: Manifest,
     pub(super) spec: Spec,
     pub(super) model: Arc<Model>,
+    pub(super) calibration: Option<Calibration>,
     pub(super) parts: Vec<Part>,
 }
 
@@ -56,7 +58,7 @@ impl Opened {
         }
     }
 
-    fn with(dir: &Path, manifest: Manifest) -> Result<Opened> {
+    pub(super) fn with(dir: &Path, manifest: Manifest) -> Result<Opened> {
         let spec = manifest.parsed_spec()?;
         let model = Arc::new(model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d)?);
         let (shape, folder) = (shape(&manifest, &spec), dir.join(SEGMENTS));
@@ -66,7 +68,8 @@ impl Opened {
             let deleted = entry.deleted.as_ref().map(|d| Deleted::load(&folder, d, entry.rows)).transpose()?;
             parts.push(Part { segment, deleted: deleted.unwrap_or_default() });
         }
-        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, parts })
+        let calibration = manifest.calibration.as_ref().map(|entry| Calibration::load(dir, entry)).transpose()?;
+        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, calibration, parts })
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -120,7 +123,7 @@ pub(super) fn leftovers(dir: &Path, keep: &[String]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = if prefix.is_empty() {
-                name.ends_with(disk::TEMPORARY) || (name.starts_with("model") && name.ends_with(".vsn"))
+                name.ends_with(disk::TEMPORARY) || (name.starts_with("model") && name.ends_with(".vsn")) || calibrate::is_file(&name)
             } else {
                 name.ends_with(disk::TEMPORARY) || name.ends_with(".vsn") || name.contains(".del.")
             };

@@ -76,6 +76,8 @@ pub struct BuildParams {
     pub ids: Ids,
     /// Queries that stand for those to come: recall targets are calibrated on them, instead of on rows of the base.
     pub queries: Option<Matrix>,
+    /// Queries that recall targets are calibrated on, at most; 0 leaves the calibration out. Large bases take fewer.
+    pub calibrate: usize,
 }
 
 impl Default for BuildParams {
@@ -93,6 +95,7 @@ impl Default for BuildParams {
             segment_rows: None,
             ids: Ids::FromSource,
             queries: None,
+            calibrate: 1000,
         }
     }
 }
@@ -110,6 +113,8 @@ pub struct Seconds {
     pub encode: f64,
     /// Writing and syncing.
     pub write: f64,
+    /// Measuring how many lists recall targets take.
+    pub calibrate: f64,
     /// All of it.
     pub total: f64,
 }

@@ -1,6 +1,7 @@
 //! Reading every byte of an index.
 
 use super::blocks::Blocks;
+use super::calibrate::Calibration;
 use super::deleted::Deleted;
 use super::ingest::JOURNAL;
 use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
@@ -37,6 +38,12 @@ pub fn verify(dir: &Path, watch: &dyn Watch) -> Result<VerifyReport> {
         }
     };
     v.read(manifest.model.bytes, watch);
+    if let Some(entry) = &manifest.calibration {
+        if let Err(e) = Calibration::load(dir, entry) {
+            v.problem(&dir.join(&entry.file), e);
+        }
+        v.read(entry.bytes, watch);
+    }
     for entry in &manifest.segments {
         watch.check()?;
         let path = dir.join(SEGMENTS).join(&entry.at.file);

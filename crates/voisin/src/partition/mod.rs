@@ -86,6 +86,23 @@ impl Routes {
         &self.scores[self.offsets[i]..self.offsets[i + 1]]
     }
 
+    /// Keeps the first lists of each query: as many as `keep` says of the query and its scores.
+    pub(crate) fn cut(&mut self, keep: impl Fn(usize, &[f32]) -> usize) {
+        let mut to = 0;
+        let mut offsets = vec![0];
+        for i in 0..self.len() {
+            let from = self.offsets[i];
+            let kept = keep(i, self.scores(i)).min(self.lists(i).len());
+            self.lists.copy_within(from..from + kept, to);
+            self.scores.copy_within(from..from + kept, to);
+            to += kept;
+            offsets.push(to);
+        }
+        self.lists.truncate(to);
+        self.scores.truncate(to);
+        self.offsets = offsets;
+    }
+
     /// Number of (query, list) pairs.
     pub fn pairs(&self) -> usize {
         self.lists.len()

@@ -1,6 +1,8 @@
 //! Every spec under every metric: built, searched, changed, and compared with a plain f64 computation.
 
+mod filters;
 mod life;
+mod targets;
 
 use std::path::Path;
 use voisin::index::{self, AddParams, BuildParams, IdList, Ids};
