@@ -51,48 +51,14 @@ fn below_body(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row:
     }
 }
 
-/// As `below_body`, by hand. Its gain over the compiled body has not been measured on its own.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn below_v4(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
-    use std::arch::x86_64::*;
-    let (ps, pt) = products.as_chunks::<16>();
-    let (bs, bt) = bias.as_chunks::<16>();
-    let (ss, st) = scale.as_chunks::<16>();
-    let (es, et) = error.as_chunks::<16>();
-    let (row_scale, norm) = (_mm512_set1_ps(-row.scale), _mm512_set1_ps(-row.weight));
-    let (offset, shifts, limits) = (_mm512_set1_epi32(row.offset), _mm512_set1_ps(row.shift), _mm512_set1_ps(limit));
-    for (c, (((p, b), s), e)) in ps.iter().zip(bs).zip(ss).zip(es).enumerate() {
-        // SAFETY: each array holds the sixteen values that are loaded.
-        let (p, b, s, e) = unsafe {
-            (
-                _mm512_loadu_si512(p.as_ptr().cast()),
-                _mm512_loadu_ps(b.as_ptr()),
-                _mm512_loadu_ps(s.as_ptr()),
-                _mm512_loadu_ps(e.as_ptr()),
-            )
-        };
-        let ip = _mm512_cvtepi32_ps(_mm512_sub_epi32(p, offset));
-        let key = _mm512_fmadd_ps(_mm512_mul_ps(row_scale, s), ip, _mm512_fmadd_ps(norm, e, _mm512_sub_ps(b, shifts)));
-        let mut mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limits);
-        if mask != 0 {
-            let mut keys = [0.0f32; 16];
-            // SAFETY: room for sixteen values.
-            unsafe { _mm512_storeu_ps(keys.as_mut_ptr(), key) };
-            while mask != 0 {
-                let l = mask.trailing_zeros();
-                out.push((c as u32 * 16 + l, keys[l as usize]));
-                mask &= mask - 1;
-            }
-        }
-    }
-    let (done, from) = ((ps.len() * 16) as u32, out.len());
-    below_body(pt, bt, st, et, row, limit, out);
-    out[from..].iter_mut().for_each(|o| o.0 += done);
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn below_v3(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
+    below_body(products, bias, scale, error, row, limit, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+fn below_v4(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
     below_body(products, bias, scale, error, row, limit, out);
 }

@@ -19,6 +19,7 @@ mod isa;
 mod learn;
 mod map;
 mod micro;
+mod near8;
 mod nearest8;
 mod one8;
 #[cfg(target_arch = "x86_64")]
@@ -47,6 +48,7 @@ pub use int8::{Codes8, Codes8Ref, Key, Parts8, Row8, Rows8, int8_available, tile
 pub use isa::{Isa, isa};
 pub use learn::{AdamStep, adam, bias_relu, cross_entropy, relu_gradient, softmax};
 pub use map::Map;
+pub use near8::near8;
 pub use one8::{FEW8, few8, one8};
 pub use panels::{Panels, Words, panel_product};
 pub use pq_books::Books;
