@@ -147,7 +147,7 @@ fn is_ours(dir: &Path) -> Result<()> {
         let known = [disk::LOCK, SEGMENTS, super::ingest::JOURNAL].contains(&name.as_str())
             || name.ends_with(disk::TEMPORARY)
             || name.starts_with("model") && name.ends_with(".vsn")
-            || calibrate::is_file(&name);
+            || super::targets::is_file(&name);
         if !known {
             return Err(Error::format(dir, format!("exists and is no index (there is {name} in it); choose another folder")));
         }

@@ -34,6 +34,7 @@ mod segment;
 mod segment_writer;
 mod small;
 mod store;
+mod targets;
 mod verify;
 
 #[cfg(test)]
@@ -42,14 +43,14 @@ mod crafted_tests;
 mod crash_tests;
 
 pub use build::build;
-pub use calibrate::{Calibration, Promise};
 pub use default::default_spec;
 pub use filter::{Filter, FilterKind};
 pub use mutate::{add, compact, remove};
 pub use params::{
-    AddParams, AddReport, BuildParams, BuildReport, CompactReport, IdList, Ids, IndexInfo, Problem, RemoveReport, SearchParams,
+    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, CompactReport, IdList, Ids, IndexInfo, Problem, RemoveReport, SearchParams,
     SearchResult, Seconds, VerifyReport,
 };
+pub use targets::{Calibration, Promise};
 pub use verify::verify;
 
 use crate::partition::Partition;
@@ -119,6 +120,7 @@ impl Index {
         sizes.sort_unstable();
         let list_sizes = [sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]];
         let bytes = m.bytes();
+        let [code_bytes, refine_bytes] = segment::record_bytes(&self.0.model, m.d);
         IndexInfo {
             format: m.format,
             spec: m.spec.clone(),
@@ -135,6 +137,17 @@ impl Index {
             nlist: sizes.len(),
             list_sizes,
             empty_lists: sizes.iter().filter(|s| **s == 0).count(),
+            transform: self.spec().transform.map(|t| t.to_string()),
+            code: self.spec().score.to_string(),
+            code_bytes,
+            refine: self.spec().refine.map(|r| r.to_string()),
+            refine_bytes,
+            calibration: self.calibration().map(|c| CalibrationInfo {
+                queries: c.queries(),
+                given: c.given(),
+                targets: c.promises(),
+                best: c.best(),
+            }),
             hidden: if let Partition::Learned(m) = &self.0.partition { Some(m.hidden()) } else { None },
         }
     }

@@ -1,11 +1,11 @@
 //! An index as it is on disk at one moment: manifest, model, segments and what is deleted in them.
 
-use super::calibrate::Calibration;
 use super::deleted::Deleted;
 use super::manifest::{IdKind, Manifest, SEGMENTS};
 use super::model::Model;
 use super::segment::{Segment, Shape};
-use super::{calibrate, disk, model};
+use super::targets::{self, Calibration};
+use super::{disk, model};
 use crate::{Error, Result, Spec};
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -123,7 +123,7 @@ pub(super) fn leftovers(dir: &Path, keep: &[String]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = if prefix.is_empty() {
-                name.ends_with(disk::TEMPORARY) || (name.starts_with("model") && name.ends_with(".vsn")) || calibrate::is_file(&name)
+                name.ends_with(disk::TEMPORARY) || (name.starts_with("model") && name.ends_with(".vsn")) || targets::is_file(&name)
             } else {
                 name.ends_with(disk::TEMPORARY) || name.ends_with(".vsn") || name.contains(".del.")
             };

@@ -1,6 +1,7 @@
 //! What building, changing and searching an index are asked, and what they answer.
 
 use super::filter::Filter;
+use super::targets::Promise;
 use crate::partition::{Epoch, KMeansParams, Mlp, TrainParams};
 use crate::{Matrix, Metric, Neighbors, OnBad, Spec, StringIds};
 use std::sync::Arc;
@@ -300,7 +301,35 @@ pub struct IndexInfo {
     pub list_sizes: [u64; 3],
     /// Lists without a vector.
     pub empty_lists: usize,
+    /// The map before everything else, as a word of the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transform: Option<String>,
+    /// What a vector is stored as, as a word of the spec.
+    pub code: String,
+    /// Bytes of a code.
+    pub code_bytes: usize,
+    /// What candidates are ranked again by, as a word of the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refine: Option<String>,
+    /// Bytes of that a vector.
+    pub refine_bytes: usize,
+    /// What recall targets go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationInfo>,
     /// Hidden layers of a learned index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
+}
+
+/// What is known of the recall targets of an index.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct CalibrationInfo {
+    /// Queries it was measured on.
+    pub queries: usize,
+    /// Whether somebody gave them; otherwise they are rows of the base.
+    pub given: bool,
+    /// Lists that targets take, for 10 neighbours.
+    pub targets: Vec<Promise>,
+    /// The largest recall at 10 that the codes allow.
+    pub best: f64,
 }

@@ -1,11 +1,11 @@
 //! The one search loop: route the queries, group them by list, compare list by list.
 
 use super::Index;
-use super::calibrate::Plan;
 use super::coded::Coded;
 use super::params::{SearchParams, SearchResult};
 use super::scan::{Queries, Scan};
 use super::small;
+use super::targets::Plan;
 use crate::partition::{Partition, RouteParams, Routes};
 use crate::{Error, Metric, Neighbors, Result, Vectors, screen};
 use rayon::prelude::*;

@@ -1,7 +1,6 @@
 //! Reading every byte of an index.
 
 use super::blocks::Blocks;
-use super::calibrate::Calibration;
 use super::deleted::Deleted;
 use super::ingest::JOURNAL;
 use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
@@ -9,6 +8,7 @@ use super::model::{self, Model};
 use super::opened::{self, leftovers};
 use super::params::{Problem, VerifyReport};
 use super::segment::{self, Rows, Segment, Shape, fact};
+use super::targets::Calibration;
 use crate::{Error, Metric, Result, Vectors, Watch, screen};
 use std::collections::HashSet;
 use std::path::Path;

@@ -166,12 +166,40 @@ impl FromStr for Spec {
     }
 }
 
+impl fmt::Display for TransformSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TransformSpec::Pca { d } => write!(f, "PCA{d}"),
+            TransformSpec::Opq { m } => write!(f, "OPQ{m}"),
+        }
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Score::Flat => f.write_str("Flat"),
+            Score::Scalar(kind) => f.write_str(kind.word()),
+            Score::Pq { m, bits: 8 } => write!(f, "PQ{m}"),
+            Score::Pq { m, bits } => write!(f, "PQ{m}x{bits}"),
+            Score::RaBitQ { bits } => write!(f, "RaBitQ{bits}"),
+        }
+    }
+}
+
+impl fmt::Display for RefineSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RefineSpec::Flat => f.write_str("Refine(Flat)"),
+            RefineSpec::Scalar(kind) => write!(f, "Refine({})", kind.word()),
+        }
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.transform {
-            None => {}
-            Some(TransformSpec::Pca { d }) => write!(f, "PCA{d},")?,
-            Some(TransformSpec::Opq { m }) => write!(f, "OPQ{m},")?,
+        if let Some(transform) = self.transform {
+            write!(f, "{transform},")?;
         }
         match &self.partition {
             PartitionSpec::One => {}
@@ -182,17 +210,10 @@ impl fmt::Display for Spec {
                 write!(f, "LMI{nlist}({}),", widths.join("-"))?;
             }
         }
-        match self.score {
-            Score::Flat => f.write_str("Flat")?,
-            Score::Scalar(kind) => f.write_str(kind.word())?,
-            Score::Pq { m, bits: 8 } => write!(f, "PQ{m}")?,
-            Score::Pq { m, bits } => write!(f, "PQ{m}x{bits}")?,
-            Score::RaBitQ { bits } => write!(f, "RaBitQ{bits}")?,
-        }
+        write!(f, "{}", self.score)?;
         match self.refine {
             None => Ok(()),
-            Some(RefineSpec::Flat) => f.write_str(",Refine(Flat)"),
-            Some(RefineSpec::Scalar(kind)) => write!(f, ",Refine({})", kind.word()),
+            Some(refine) => write!(f, ",{refine}"),
         }
     }
 }
