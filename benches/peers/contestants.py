@@ -25,6 +25,10 @@ class Failed(Exception):
     """A contestant that could not be built or searched, with its reason."""
 
 
+class Unreachable(Failed):
+    """A recall asked for that the index says it cannot deliver: its curve ends there."""
+
+
 def environment(threads):
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", **{name: str(threads) for name in names})
@@ -193,6 +197,8 @@ class Voisin(Contestant):
         if process.returncode:
             with open(log, errors="replace") as f:
                 said = " ".join(f.read().split("hint:")[0].split()).removeprefix("error: ")
+                if said.startswith("recall = "):
+                    raise Unreachable(said)
                 raise Failed(said[:200] or f"exit code {process.returncode}")
         return json.loads(out), used.ru_maxrss * 1024, used.ru_utime + used.ru_stime
 

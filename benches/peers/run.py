@@ -19,7 +19,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chart  # noqa: E402
-from contestants import Failed, Peer, Run, Voisin, key  # noqa: E402
+from contestants import Failed, Peer, Run, Unreachable, Voisin, key  # noqa: E402
 from curves import around, front, median_points, ratios_table, results_table, speed_at, worth  # noqa: E402
 from engines import ENGINES, USUAL  # noqa: E402
 from worker import machine_seconds, share_of_others  # noqa: E402
@@ -77,11 +77,15 @@ def recalls(c):
     for group in c.grid:
         found = []
         for point in group:
-            found.append((c.recall(point), point))
+            try:
+                found.append((c.recall(point), point))
+            except Unreachable as e:
+                say(f"{c.name}: {e}")
+                break
             stuck = len(found) > 3 and found[-1][0] - found[-3][0] < 5e-4
             if found[-1][0] >= ENOUGH or (stuck and found[-1][0] > 0.5):
                 break
-        c.groups.append(found)
+        c.groups += [found] if found else []
     if c.asked and not c.voisin:
         c.open()  # a process anew, so that what those searches took does not count as its memory
     best = max(r for group in c.groups for r, _ in group)
