@@ -5,7 +5,7 @@ import math
 from curves import front
 
 COLOURS = ["#d62728", "#ff7f0e", "#8c2d5a", "#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#8c8c00", "#5b4636", "#393b79", "#000000"]
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 900, 480, 70, 40, 250, 50
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 1000, 480, 70, 40, 350, 50
 
 
 def ticks(low, high):
@@ -66,7 +66,7 @@ class Panel:
         for i, (name, points, (colour, ours)) in enumerate(self.curves):
             y = self.top + TOP + 14 + 22 * i
             x = WIDTH - RIGHT + 16
-            words = name if len(name) < 36 else name[:34] + "…"
+            words = name if len(name) < 42 else name[:40] + "…"
             weight = 'font-weight="bold" ' if ours else ""
             out.append(f'<path d="M{x} {y}h22" stroke="{colour}" stroke-width="{3 if ours else 2}"/>')
             out.append(self.text(x + 28, y + 4, words, "start", f'{weight}font-size="12" fill="{colour}"'))
