@@ -38,6 +38,21 @@ def size_of(folder):
     return sum(os.path.getsize(os.path.join(at, f)) for at, _, files in os.walk(folder) for f in files)
 
 
+def follow(pid, most):
+    """Keeps the highest RssAnon and RssFile of a process until it ends; not while something is timed."""
+    try:
+        while True:
+            with open(f"/proc/{pid}/status") as f:
+                at = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in f if line.startswith("Rss")}
+            if not at:  # it has ended
+                return
+            for name, value in at.items():
+                most[name] = max(value, most.get(name, 0))
+            time.sleep(0.005)
+    except OSError:
+        return
+
+
 def tail(path):
     with open(path, errors="replace") as f:
         lines = [line.strip() for line in f if line.strip()]
@@ -167,9 +182,9 @@ class Peer(Contestant):
     def measure(self, point, mode, queries):
         return self.ask("measure", point=point, mode=mode, queries=queries, warm=min(queries, 100))
 
-    def note_memory(self, mode):
+    def note_memory(self, mode, point):
         """After some searches in this mode: everything that a search touches is in memory."""
-        self.resident[mode] = self.ask("memory")["resident_bytes"]
+        self.resident[mode] = {"resident_bytes": self.ask("memory")["resident_bytes"]}
         if mode == "single":
             self.overhead = self.ask("overhead")["seconds"]
 
@@ -183,13 +198,15 @@ class Voisin(Contestant):
         super().__init__(f"voisin {spec}", run, "voisin-" + re.sub(r"[^A-Za-z0-9.-]+", "_", spec).strip("_"))
         self.spec = spec
 
-    def call(self, *words, threads):
+    def call(self, *words, threads, most=None):
         """The JSON object of one run, the most memory it took (pages of mapped files as far as touched), its seconds of CPU."""
         os.makedirs(self.at, exist_ok=True)
         log = os.path.join(self.at, "voisin.log")
         command = [self.run.binary, *map(str, words), "--threads", str(threads), "--json", "--quiet"]
         with open(log, "w") as err:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=environment(threads))
+            if most is not None:
+                follow(process.pid, most)
             out = process.stdout.read()
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -236,11 +253,11 @@ class Voisin(Contestant):
     def stop(self):
         pass
 
-    def search(self, point, mode, queries, threads, warm):
+    def search(self, point, mode, queries, threads, warm, most=None):
         out = os.path.join(self.at, "found.npz")
         words = ["search", self.index, "--queries", self.run.queries_file(queries), "-k", self.run.k, *point]
         words += ["--mode", mode, "-o", out] + (["--warm-up", warm] if warm and self.run.has("--warm-up") else [])
-        report, peak, _ = self.call(*words, threads=threads)
+        report, peak, _ = self.call(*words, threads=threads, most=most)
         with np.load(out) as z:
             return report, peak, self.run.recall(z["neighbors"])
 
@@ -251,14 +268,17 @@ class Voisin(Contestant):
         return self.search(point, mode, self.run.few, self.run.threads, 1)[0]["queries_per_second"]
 
     def measure(self, point, mode, queries):
-        report, peak, recall = self.search(point, mode, queries, self.run.threads, 1)
-        got = {"qps": report["queries_per_second"], "recall": recall, "resident_bytes": peak}
+        report, _, recall = self.search(point, mode, queries, self.run.threads, 1)
+        got = {"qps": report["queries_per_second"], "recall": recall}
         if "latency_ms" in report:
             got["latency_ms"] = report["latency_ms"]
         return got
 
-    def note_memory(self, mode):
-        pass  # every measurement says what its process took
+    def note_memory(self, mode, point):
+        """Of a process that searches all queries at this point: at most, and of that what is not a page of a mapped file."""
+        most = {}
+        peak = self.search(point, mode, self.run.queries, self.run.threads, 0, most)[1]
+        self.resident[mode] = {"resident_bytes": peak, "anonymous_bytes": most.get("RssAnon"), "point": list(point)}
 
 
 class Run:

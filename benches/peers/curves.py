@@ -74,6 +74,8 @@ def results_table(results, mode, targets, floats):
         seconds = number(b["build_seconds"]) + ("*" if b["busy"] else "")
         call = number(r["overhead_seconds"], 1e-6) if mode == "single" and r["overhead_seconds"] else "–"
         resident = number(r["modes"][mode]["resident_bytes"], MIB)
+        if r["modes"][mode].get("anonymous_bytes"):
+            resident += f" (own {number(r['modes'][mode]['anonymous_bytes'], MIB)})"
         rows.append([r["name"], seconds, number(b["bytes"], MIB), f"{b['bytes'] / floats:.3f}", resident, *at, call])
     return markdown(head, rows)
 

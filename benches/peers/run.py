@@ -101,7 +101,8 @@ def choose(c, mode, targets):
     chosen = worth(quick, targets) or front(quick)[-1:]
     c.plan[mode] = [(p, queries_for(c.run, speed, c.limit)) for _, speed, p in chosen]
     c.measured[mode] = {p: [] for _, _, p in chosen}
-    c.note_memory(mode)
+    reach = [p for r, _, p in chosen if r >= targets[len(targets) // 2]] or [chosen[-1][2]]
+    c.note_memory(mode, reach[0])
     say(f"{c.name}, {mode}: " + ", ".join(f"({key(p)}) {r:.4f} {s:,.0f}/s" for r, s, p in chosen))
 
 
@@ -134,14 +135,6 @@ def measure_rounds(contestants, modes, rounds):
     return idle
 
 
-def resident_of(c, mode, points, rounds, target):
-    """Of voisin: the process at the fastest point that reaches the target, else at the best recall; of a peer its process."""
-    if not c.voisin:
-        return c.resident[mode]
-    reach = [p for p in front(points) if p[0] >= target] or front(points)[-1:]
-    return max(r["resident_bytes"] for r in rounds[reach[0][2]])
-
-
 def result(c, modes, targets, threads):
     if c.failed:
         return {"name": c.name, "voisin": c.voisin, "failed": c.failed}
@@ -151,8 +144,7 @@ def result(c, modes, targets, threads):
         points = median_points(c.measured[mode])
         plain = [(p["recall"], p["qps"], tuple(p["point"])) for p in points]
         at = {f"{t:g}": speed_at(plain, t) for t in targets}
-        resident = resident_of(c, mode, plain, c.measured[mode], targets[len(targets) // 2])
-        row["modes"][mode] = {"points": points, "at": at, "resident_bytes": resident}
+        row["modes"][mode] = {"points": points, "at": at, **c.resident[mode]}
     return row
 
 
