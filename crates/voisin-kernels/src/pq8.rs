@@ -149,12 +149,12 @@ mod vbmi {
         for b in 0..B {
             let adds = &blocks[b][m * rows..(m + 4) * rows];
             let out = &mut out[b * rows..(b + 1) * rows];
-            for i in 0..rows.div_ceil(16) {
+            for (i, &sum) in sums[b].iter().enumerate().take(rows.div_ceil(16)) {
                 let mask = (mask >> (16 * i)) as u16;
                 // SAFETY: only rows of the block are read and written: i * 16 < rows, and the mask ends with them.
                 unsafe {
                     let add = _mm512_maskz_loadu_ps(mask, adds.as_ptr().cast::<f32>().add(i * 16));
-                    let key = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sums[b][i]));
+                    let key = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sum));
                     _mm512_mask_storeu_ps(out.as_mut_ptr().add(i * 16), mask, _mm512_add_ps(base, _mm512_add_ps(add, key)));
                 }
             }

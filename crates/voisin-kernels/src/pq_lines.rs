@@ -161,12 +161,8 @@ fn fill_body(t: &mut Tables, values: &[f32], lines: bool) {
                 words[i] = whole(values[i], low, inverse, 65_535.0) as u16;
             }
             if lines {
-                for i in 0..64 {
-                    t.lines[j * 8 + l].0[i] = words[i] as u8;
-                }
-                for i in 0..64 {
-                    t.lines[j * 8 + 4 + l].0[i] = (words[i] >> 8) as u8;
-                }
+                t.lines[j * 8 + l].0.iter_mut().zip(&words).for_each(|(b, &w)| *b = w as u8);
+                t.lines[j * 8 + 4 + l].0.iter_mut().zip(&words).for_each(|(b, &w)| *b = (w >> 8) as u8);
             } else {
                 t.words[j * 256 + l * 64..][..64].copy_from_slice(&words);
             }

@@ -7,6 +7,8 @@
 use crate::{Matrix, Result, Score, Spec, Vectors, Watch};
 
 pub(crate) mod estimate;
+#[allow(dead_code)]
+pub(crate) mod pq;
 pub(crate) mod rabitq;
 mod rotation;
 

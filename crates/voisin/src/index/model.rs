@@ -151,7 +151,7 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
         Some(_) => {
             let all = floats(&blocks, MAP, out.checked_mul(d as u64 + 1).ok_or_else(|| wrong("its map is too large"))?)?;
             let (weight, bias) = all.split_at(code_d * d);
-            Some(Linear { weight: Matrix::new(weight.to_vec(), d), bias: bias.to_vec() })
+            Some(Linear::new(Matrix::new(weight.to_vec(), d), bias.to_vec()))
         }
     };
     let partition = load_partition(&blocks, &path, spec, metric, code_d)?;

@@ -8,7 +8,7 @@ mod kmeans;
 mod mlp;
 mod nearest;
 mod network;
-mod product;
+pub(crate) mod product;
 mod rng;
 mod sample;
 mod seeding;
