@@ -11,6 +11,8 @@ pub(crate) mod estimate;
 pub(crate) mod pq;
 pub(crate) mod rabitq;
 mod rotation;
+#[allow(dead_code)]
+pub(crate) mod scalar;
 
 use rabitq::RaBitQ;
 

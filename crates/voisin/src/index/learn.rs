@@ -6,8 +6,8 @@ use super::params::{BuildParams, Seconds};
 use super::refine::Refine;
 use crate::encode::{Codec, Training};
 use crate::partition::{Centroids, Epoch, KMeansParams, Partition, TrainParams, draw, kmeans, train_mlp};
-use crate::transform::Linear;
-use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Source, Spec, Vectors, Watch};
+use crate::transform::{Linear, opq, pca};
+use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Source, Spec, TransformSpec, Vectors, Watch};
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
@@ -52,9 +52,7 @@ impl<'a> Learning<'a> {
             self.train()?
         } else {
             let partition = params.model.clone().map_or(Partition::One, Partition::Learned);
-            let mut model = Model::new(self.spec, None, partition);
-            model.refine = Refine::train(self.spec, None)?;
-            (model, 0)
+            (Model::new(self.spec, None, partition), 0)
         };
         let file = if journal.generation == 1 { "model.vsn".to_owned() } else { format!("model.{:05}.vsn", journal.generation) };
         let start = Instant::now();
@@ -127,7 +125,7 @@ impl<'a> Learning<'a> {
 
     /// Learns everything from rows as they came, which are let go as soon as they are not needed.
     fn learn(&mut self, sample: Cow<'_, [f32]>, d: usize) -> Result<(Model, u64)> {
-        let refine = Refine::train(self.spec, Some(Vectors::new(&sample, d)))?;
+        let refine = Refine::train(self.spec, Vectors::new(&sample, d));
         let unit = unit_length(sample, d, self.params.metric);
         let transform = self.transform(Vectors::new(&unit, d))?;
         let rows = match &transform {
@@ -159,10 +157,13 @@ impl<'a> Learning<'a> {
     }
 
     fn transform(&self, rows: Vectors<'_>) -> Result<Option<Linear>> {
-        let _ = rows;
+        let bits = if let Score::Pq { bits, .. } = self.spec.score { bits } else { 8 };
+        // inner products do not survive a subtracted mean
+        let centre = self.params.metric == Metric::L2;
         match self.spec.transform {
             None => Ok(None),
-            Some(_) => Err(Error::param("index", self.spec, "a transform that this version builds")),
+            Some(TransformSpec::Pca { d }) => pca(rows, d, centre, self.watch).map(Some),
+            Some(TransformSpec::Opq { m }) => opq(rows, m, bits, self.params.seed, self.watch).map(Some),
         }
     }
 

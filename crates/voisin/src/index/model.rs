@@ -7,7 +7,6 @@
 //! | `map` | the transform: weight, bias |
 //! | `centres` | f32, a row a list, where codes are relative to centres that are no centroids |
 //! | `codec`, `refine` | what the code and the refinement were trained to |
-//! | `lists` | calibration: f32 |
 
 use super::blocks::{BlockWriter, Blocks};
 use super::ingest::directed;
@@ -29,8 +28,7 @@ const MAP: &[u8; 8] = b"map\0\0\0\0\0";
 const CENTRES: &[u8; 8] = b"centres\0";
 const CODEC: &[u8; 8] = b"codec\0\0\0";
 const REFINE: &[u8; 8] = b"refine\0\0";
-const CALIBRATION: &[u8; 8] = b"lists\0\0\0";
-const BLOCKS: usize = 9;
+const BLOCKS: usize = 8;
 /// Most dimensions of anything.
 const MOST: u64 = 1 << 24;
 
@@ -43,8 +41,6 @@ pub(crate) struct Model {
     pub(crate) own_centres: Option<Matrix>,
     pub(crate) codec: Codec,
     pub(crate) refine: Refine,
-    /// What was measured of how many lists are needed; empty where nothing was.
-    pub(crate) calibration: Vec<f32>,
     /// Whether codes are relative to centres.
     relative: bool,
 }
@@ -57,7 +53,6 @@ impl Model {
             own_centres: None,
             codec: Codec::Flat,
             refine: Refine::None,
-            calibration: Vec::new(),
             relative: Codec::uses_centres(spec),
         }
     }
@@ -120,7 +115,6 @@ pub(super) fn save(model: &Model, d: usize, dir: &Path, file: &str) -> Result<Fi
         (CENTRES, centres),
         (CODEC, vec![&codec[..]]),
         (REFINE, vec![&refine[..]]),
-        (CALIBRATION, vec![&model.calibration[..]]),
     ] {
         w.begin(tag)?;
         values.iter().try_for_each(|v| w.put(bytemuck::cast_slice(v)))?;
@@ -162,10 +156,6 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
     model.own_centres = own.then(|| Matrix::new(centres.to_vec(), code_d));
     model.codec = Codec::from_parts(spec, code_d, any(&blocks, CODEC)?).map_err(|e| wrong(&e))?;
     model.refine = Refine::from_parts(spec, d, any(&blocks, REFINE)?).map_err(|e| wrong(&e))?;
-    model.calibration = any(&blocks, CALIBRATION)?.to_vec();
-    if model.calibration.iter().any(|x| !x.is_finite()) {
-        return Err(wrong("its calibration holds a value that is no number"));
-    }
     Ok(model)
 }
 

@@ -1,5 +1,6 @@
 //! The vectors kept beside the codes, by which the best candidates are ranked again: as they came, before any transform.
 
+use crate::encode::scalar::Scalar;
 use crate::{Metric, RefineSpec, Result, Spec, Vectors};
 
 /// As what they are kept.
@@ -9,25 +10,26 @@ pub(crate) enum Refine {
     None,
     /// f32.
     Flat,
+    /// In fewer bits.
+    Scalar(Scalar),
 }
 
 impl Refine {
     /// Trains what a spec asks for on a sample of rows as they came.
-    pub(super) fn train(spec: &Spec, rows: Option<Vectors<'_>>) -> Result<Refine> {
-        let _ = rows;
+    pub(super) fn train(spec: &Spec, rows: Vectors<'_>) -> Refine {
         match spec.refine {
-            None => Ok(Refine::None),
-            Some(RefineSpec::Flat) => Ok(Refine::Flat),
-            Some(RefineSpec::Scalar(_)) => Err(crate::Error::param("index", spec, "a refinement that this version builds")),
+            None => Refine::None,
+            Some(RefineSpec::Flat) => Refine::Flat,
+            Some(RefineSpec::Scalar(kind)) => Refine::Scalar(Scalar::train(kind, rows)),
         }
     }
 
-    /// Rebuilds it from what [`Refine::parts`] gave; anything else is an error text.
+    /// Rebuilds it for vectors of `d` dimensions from what [`Refine::parts`] gave; anything else is an error text.
     pub(super) fn from_parts(spec: &Spec, d: usize, parts: &[f32]) -> Result<Refine, String> {
-        let _ = d;
         match spec.refine {
             None if parts.is_empty() => Ok(Refine::None),
             Some(RefineSpec::Flat) if parts.is_empty() => Ok(Refine::Flat),
+            Some(RefineSpec::Scalar(kind)) => Scalar::from_parts(kind, d, parts).map(Refine::Scalar),
             _ => Err("its refinement does not fit the index".into()),
         }
     }
@@ -36,6 +38,7 @@ impl Refine {
     pub(super) fn parts(&self) -> Vec<f32> {
         match self {
             Refine::None | Refine::Flat => Vec::new(),
+            Refine::Scalar(code) => code.parts(),
         }
     }
 
@@ -49,15 +52,21 @@ impl Refine {
         match self {
             Refine::None => 0,
             Refine::Flat => 4 * d,
+            Refine::Scalar(code) => code.row_bytes(),
         }
     }
 
     /// Records of n rows into `out` (n x row_bytes), in parallel.
-    pub(super) fn encode(&self, rows: Vectors<'_>, out: &mut [u8]) {
+    ///
+    /// # Errors
+    /// The row (counted here) and the reason, where a row cannot be coded.
+    pub(super) fn encode(&self, rows: Vectors<'_>, out: &mut [u8]) -> Result<(), (usize, String)> {
         match self {
             Refine::None => {}
             Refine::Flat => out.copy_from_slice(bytemuck::cast_slice(rows.data())),
+            Refine::Scalar(code) => code.encode(rows, out)?,
         }
+        Ok(())
     }
 
     /// The row of a record.
@@ -65,6 +74,7 @@ impl Refine {
         match self {
             Refine::None => {}
             Refine::Flat => bytemuck::cast_slice_mut(out).copy_from_slice(record),
+            Refine::Scalar(code) => code.decode(record, out),
         }
     }
 
@@ -75,11 +85,53 @@ impl Refine {
         let key = match self {
             Refine::None => f64::NAN,
             Refine::Flat => metric.exact_key(query, bytemuck::cast_slice(record)),
+            Refine::Scalar(code) => code.key(metric, query, record, &mut Vec::new()),
         };
         match (key.is_nan(), metric) {
             (false, _) => key,
             (true, Metric::Cosine) => 1.0,
             (true, _) => f64::INFINITY,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> Spec {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn records_rank_as_the_rows_they_decode_to() {
+        let rows: Vec<f32> = (0..40 * 7).map(|i| ((i * 7919) % 101) as f32 / 50.0 - 1.0).collect();
+        let (rows, query) = (Vectors::new(&rows, 7), [0.3, -0.2, 0.9, 0.0, 0.1, -0.7, 0.4]);
+        for (name, error) in [("Flat", 0.0), ("F16", 1e-3), ("SQ8", 0.01), ("SQ4", 0.1), ("SQ8(uniform)", 0.01)] {
+            let spec = spec(&format!("RaBitQ4,Refine({name})"));
+            let refine = Refine::train(&spec, rows);
+            let again = Refine::from_parts(&spec, 7, &refine.parts()).unwrap();
+            assert!(Refine::from_parts(&spec, 7, &[1.0]).is_err(), "{name}");
+            let bytes = refine.row_bytes(7);
+            let mut records = vec![0; 40 * bytes];
+            refine.encode(rows, &mut records).unwrap();
+            let mut row = [0.0; 7];
+            for (x, record) in rows.iter().zip(records.chunks(bytes)) {
+                again.decode(record, &mut row);
+                assert!(x.iter().zip(&row).all(|(a, b)| (a - b).abs() <= error), "{name}: {x:?} {row:?}");
+                for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
+                    assert_eq!(again.key(metric, &query, record), metric.exact_key(&query, &row), "{name} {metric}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_direction_or_is_no_number_has_a_key() {
+        let (zero, nan) = ([0u8; 8], [0xffu8; 8]);
+        let q = [1.0, 2.0];
+        assert_eq!(Refine::Flat.key(Metric::Cosine, &q, &zero), 1.0);
+        assert_eq!(Refine::Flat.key(Metric::L2, &q, &nan), f64::INFINITY);
+        assert!(Refine::Flat.key(Metric::Cosine, &q, &nan) == 1.0);
     }
 }

@@ -180,17 +180,18 @@ impl Storing<'_> {
         let lists = model.partition.assign(prepared);
         self.seconds.assign += start.elapsed().as_secs_f64();
         let start = Instant::now();
+        let cannot = |(i, what): (usize, String)| {
+            let (name, row) = self.job.source.locate(numbers[i]);
+            Error::format(name, format!("row {row}: {what}"))
+        };
         let ([codes_are, refine_are], [code_bytes, refine_bytes]) = (self.as_they_are(), record_bytes(model, shape.d));
         if !codes_are {
             let out = grow(&mut self.made.codes, rows.n() * code_bytes);
             let from = if plain { rows } else { prepared };
-            model.codec.encode(from, &lists, model.centres(), out).map_err(|(i, what)| {
-                let (name, row) = self.job.source.locate(numbers[i]);
-                Error::format(name, format!("row {row}: {what}"))
-            })?;
+            model.codec.encode(from, &lists, model.centres(), out).map_err(cannot)?;
         }
         if !refine_are {
-            model.refine.encode(rows, grow(&mut self.made.refine, rows.n() * refine_bytes));
+            model.refine.encode(rows, grow(&mut self.made.refine, rows.n() * refine_bytes)).map_err(cannot)?;
         }
         self.made.lists.extend(lists);
         self.made.numbers.extend_from_slice(numbers);
