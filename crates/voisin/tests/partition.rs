@@ -270,3 +270,149 @@ proptest! {
         nearest_everywhere(&data, &r.centroids, &r.assignment);
     }
 }
+
+/// Sum of squared distances of the rows to their nearest centroids.
+fn loss(data: &Matrix, centroids: &Matrix) -> f64 {
+    let lists = Partition::KMeans(Centroids::new(centroids.clone(), Metric::L2)).assign(data.view());
+    data.view().iter().zip(&lists).map(|(x, &l)| squared(x, centroids.row(l as usize))).sum()
+}
+
+#[test]
+fn thousands_of_centroids_are_as_good_in_two_levels() {
+    let data = blobs(20_000, 16, 300);
+    let large = kmeans(data.view(), &KMeansParams { k: 4096, ..params(0) }, &Quiet).unwrap();
+    let sum: f64 = data.view().iter().zip(&large.assignment).map(|(x, &c)| squared(x, large.centroids.row(c as usize))).sum();
+    let last = *large.objective.last().unwrap();
+    assert!((sum / last - 1.0).abs() < 1e-5, "the objective is that of the assignment: {sum}, {last}");
+    let lists = Partition::KMeans(Centroids::new(large.centroids.clone(), Metric::L2)).assign(data.view());
+    nearest_everywhere(&data, &large.centroids, &lists);
+    let other = lists.iter().zip(&large.assignment).filter(|(a, b)| a != b).count();
+    assert!(other < 2000, "{other} of 20,000 have a nearer centroid");
+    // one below the threshold every row is compared with every centroid
+    let flat = kmeans(data.view(), &KMeansParams { k: 4095, niter: 25, ..params(0) }, &Quiet).unwrap();
+    assert!(last <= 1.03 * flat.objective.last().unwrap(), "{last} against {:?}", flat.objective.last());
+    assert!(large.largest >= 5 && large.oversized <= 4096);
+}
+
+#[test]
+fn two_levels_are_the_same_bits_for_any_number_of_threads() {
+    let data = blobs(9000, 7, 100);
+    for spherical in [false, true] {
+        let p = KMeansParams { niter: 3, spherical, ..params(4200) };
+        let one = on_threads(1, || kmeans(data.view(), &p, &Quiet).unwrap());
+        let three = on_threads(3, || kmeans(data.view(), &p, &Quiet).unwrap());
+        assert_eq!((one.centroids, one.assignment, one.objective), (three.centroids, three.assignment, three.objective));
+    }
+}
+
+#[test]
+fn thousands_of_centroids_of_odd_data() {
+    let odd: Vec<(&str, Matrix)> = vec![
+        ("k = n", blobs(4100, 3, 50)),
+        ("d = 1", Matrix::new((0..6000).map(|i| (i as f32 * 0.7).sin()).collect(), 1)),
+        ("one point", Matrix::new(vec![2.5; 5000 * 2], 2)),
+        ("30 points", Matrix::new((0..6000).flat_map(|i| blobs(30, 3, 3).row(i % 30).to_vec()).collect(), 3)),
+        ("half of it one point", {
+            let some = blobs(3000, 4, 20);
+            Matrix::new((0..6000).flat_map(|i| some.row(if i < 3000 { i } else { 0 }).to_vec()).collect(), 4)
+        }),
+        (
+            "huge and tiny",
+            Matrix::new((0..5000 * 2).map(|i| (i as f32).sin() * if i % 3 == 0 { 1e18 } else { 1e-25 }).collect(), 2),
+        ),
+    ];
+    for (name, data) in &odd {
+        let r = kmeans(data.view(), &KMeansParams { k: 4100, niter: 4, ..params(0) }, &Quiet).unwrap();
+        assert!(r.centroids.data().iter().all(|x| x.is_finite()), "{name}");
+        assert!((r.centroids.n(), r.assignment.len()) == (4100, data.n()), "{name}");
+        assert!(r.assignment.iter().all(|&l| l < 4100), "{name}");
+        if *name == "k = n" {
+            assert!(loss(data, &r.centroids) <= 1e-3 * loss(data, &Matrix::zeros(1, 3)), "{name}");
+        }
+        if ["one point", "30 points"].contains(name) {
+            assert!(loss(data, &r.centroids) <= 1e-4 * loss(data, &Matrix::zeros(1, data.d())), "{name}");
+        }
+    }
+}
+
+#[test]
+fn oversized_lists_are_split_or_counted() {
+    // half of the rows around one place: more than its share of a random start
+    let data = Matrix::new(
+        (0..12_000)
+            .flat_map(|i| {
+                let r = (i as f32 * 12.9898).sin();
+                [if i % 2 == 0 { 0.01 * r } else { 50.0 * r }, (i as f32 * 78.233).sin() * if i % 2 == 0 { 0.01 } else { 50.0 }]
+            })
+            .collect(),
+        2,
+    );
+    let r = kmeans(data.view(), &KMeansParams { k: 4096, ..params(0) }, &Quiet).unwrap();
+    let mut sizes = vec![0usize; 4096];
+    r.assignment.iter().for_each(|&l| sizes[l as usize] += 1);
+    assert_eq!(r.largest, *sizes.iter().max().unwrap());
+    assert_eq!(r.oversized, sizes.iter().filter(|&&s| s * 4096 > 4 * 12_000).count());
+}
+
+#[test]
+fn a_request_to_stop_is_heard_in_two_levels() {
+    let data = blobs(5000, 4, 5);
+    for after in [1, 3, 20, 60] {
+        let stop = Stop(AtomicUsize::new(after));
+        assert!(matches!(kmeans(data.view(), &KMeansParams { k: 4096, ..params(0) }, &stop), Err(Error::Stopped)), "{after}");
+    }
+}
+
+#[test]
+fn many_centroids_are_searched_in_cells() {
+    let (centroids, queries) = (blobs(17_000, 8, 400), blobs(300, 8, 400));
+    for metric in [Metric::L2, Metric::Ip] {
+        let p = Partition::KMeans(Centroids::new(centroids.clone(), metric));
+        let params = RouteParams { nprobe: 20, mass: None };
+        let (all, lists) = (p.route(queries.view(), &params), p.assign(queries.view()));
+        let (mut found, mut right) = (0, 0);
+        for i in 0..300 {
+            let one = p.route(queries.view().rows(i..i + 1), &params);
+            assert_eq!((one.lists(0), one.scores(0)), (all.lists(i), all.scores(i)));
+            let q = queries.row(i);
+            let near = |c: &[f32]| squared(q, c);
+            let mut by: Vec<(f64, u32)> = centroids.view().iter().map(near).zip(0..).collect();
+            by.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            right += (by[0].1 == lists[i]) as usize;
+            if metric == Metric::Ip {
+                let dot = |c: &[f32]| -c.iter().zip(q).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
+                by = centroids.view().iter().map(dot).zip(0..).collect();
+                by.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            }
+            found += by[..20].iter().filter(|e| all.lists(i).contains(&e.1)).count();
+        }
+        assert!(found >= 300 * 20 * 98 / 100, "{metric:?}: {found} of 6000");
+        assert!(right >= 297, "{metric:?}: {right} of 300");
+    }
+}
+
+proptest! {
+    #[test]
+    fn routes_are_those_of_the_f32_rule(k in 1usize..300, d in 1usize..40, nprobe in 1usize..50, seed in 0u32..999, ip: bool, size in -12i32..12) {
+        let s = 2f32.powi(size);
+        // values on a coarse grid: many ties
+        let v = |n: usize, from: u32| (0..n as u32).map(|i| ((i * 7 + from).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 29) as f32 * s).collect::<Vec<f32>>();
+        let (centroids, queries) = (Matrix::new(v(k * d, 5), d), Matrix::new(v(20 * d, 3333), d));
+        let metric = if ip { Metric::Ip } else { Metric::L2 };
+        let p = Partition::KMeans(Centroids::new(centroids.clone(), metric));
+        let routes = p.route(queries.view(), &RouteParams { nprobe, mass: None });
+        let lists = p.assign(queries.view());
+        for (i, q) in queries.view().iter().enumerate() {
+            // small integers times a power of two: f32 is exact
+            let key = |c: &[f32]| if ip { -c.iter().zip(q).map(|(a, b)| (a * b) as f64).sum::<f64>() } else { squared(q, c) };
+            let mut all: Vec<(f64, u32)> = centroids.view().iter().map(key).zip(0..).collect();
+            all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            let want: Vec<u32> = all.iter().take(nprobe).map(|e| e.1).collect();
+            prop_assert_eq!(routes.lists(i), &want[..]);
+            prop_assert!(routes.scores(i).iter().zip(&all).all(|(s, e)| *s as f64 == -e.0));
+            let mut near: Vec<(f64, u32)> = centroids.view().iter().map(|c| squared(q, c)).zip(0..).collect();
+            near.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            prop_assert_eq!(lists[i], near[0].1);
+        }
+    }
+}

@@ -3,12 +3,15 @@
 //! Every result is a function of the data, the parameters and the seed: sums run over the rows of a cluster in the order of
 //! the rows, whatever thread does it.
 
+use super::large;
 use super::nearest::Nearest;
 use super::rng::Random;
 use super::sample::{normalise, sample};
 use super::seeding;
 use crate::{Error, Matrix, Metric, OnBad, Result, Source, Vectors, Watch};
 use rayon::prelude::*;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Instant;
 use voisin_kernels::dot_f64;
 
@@ -28,7 +31,8 @@ pub enum Init {
 pub struct KMeansParams {
     /// Number of centroids.
     pub k: usize,
-    /// Iterations; fewer are done when nothing moves any more.
+    /// Iterations; fewer are done when nothing moves any more, or from 4,096 centroids on when the objective falls by less
+    /// than 0.2 % in one.
     pub niter: usize,
     /// Runs with different starts, of which the best is kept.
     pub nredo: usize,
@@ -53,23 +57,29 @@ impl Default for KMeansParams {
 pub struct KMeansResult {
     /// k x d.
     pub centroids: Matrix,
-    /// The nearest centroid of every row that was given (of the sample, from [`kmeans_source`]).
+    /// The nearest centroid of every row that was given (of the sample, from [`kmeans_source`]). From 4,096 centroids on the
+    /// nearest that was looked at: for a few rows in a hundred another is a little nearer.
     pub assignment: Vec<u32>,
     /// Sum of squared distances of the training rows to their centroids in each iteration, before these move (as FAISS
     /// counts it), of the best run.
     pub objective: Vec<f64>,
     /// Rows trained on.
     pub trained_on: usize,
-    /// Empty clusters that were split from large ones, over all iterations of the best run.
+    /// Clusters that were split, because another was empty or they were above four times the mean, over all iterations of the best run.
     pub splits: usize,
+    /// Rows of the largest list of `assignment`.
+    pub largest: usize,
+    /// Lists of `assignment` with more than four times the mean.
+    pub oversized: usize,
     /// Wall time.
     pub seconds: f64,
 }
 
 /// k-means of rows in memory.
 ///
-/// Cost: at most `niter * nredo` products of the rows with the centroids; memory beside the rows: n x d bytes and a copy of
-/// the sample, where one is taken. Deterministic for any number of threads.
+/// Cost: at most `niter * nredo` products of the rows with the centroids, or from 4,096 centroids on with the 64 nearest of
+/// their own after a start in two levels; memory beside the rows: n x d bytes, k x d sums in f64 and a copy of the sample,
+/// where one is taken. Deterministic for any number of threads.
 ///
 /// # Errors
 /// k = 0, k above the number of rows, no iteration; [`Error::Stopped`].
@@ -77,16 +87,28 @@ pub struct KMeansResult {
 /// # Source
 /// Lloyd, "Least squares quantization in PCM", 1982.
 pub fn kmeans(data: Vectors<'_>, params: &KMeansParams, watch: &dyn Watch) -> Result<KMeansResult> {
+    runs(data, params, watch, params.k >= large::LARGE)
+}
+
+/// [`kmeans`] that compares every row with every centroid, however many.
+pub(super) fn flat(data: Vectors<'_>, params: &KMeansParams, watch: &dyn Watch) -> Result<KMeansResult> {
+    runs(data, params, watch, false)
+}
+
+fn runs(data: Vectors<'_>, params: &KMeansParams, watch: &dyn Watch, two_levels: bool) -> Result<KMeansResult> {
     check(params, data.n() as u64)?;
     let start = Instant::now();
     let limit = params.max_points_per_centroid.map_or(usize::MAX, |m| m.max(1).saturating_mul(params.k));
     let chosen = (limit < data.n()).then(|| gather(data, &Random::new(params.seed, 1).sample(data.n() as u64, limit as u64)));
     let train = chosen.as_ref().map_or(data, |c| c.view());
-    let mut nearest = Nearest::new(train);
+    let mut nearest = (!two_levels).then(|| Nearest::new(train));
     let mut best: Option<Run> = None;
     watch.begin("k-means", (params.niter * params.nredo) as u64, "iterations");
     for redo in 0..params.nredo as u64 {
-        let run = lloyd(train, &mut nearest, params, redo, watch)?;
+        let run = match &mut nearest {
+            Some(nearest) => lloyd(train, nearest, params, redo, watch)?,
+            None => large::run(train, params, redo, watch)?,
+        };
         if best.as_ref().is_none_or(|b| run.final_objective < b.final_objective) {
             best = Some(run);
         }
@@ -97,12 +119,17 @@ pub fn kmeans(data: Vectors<'_>, params: &KMeansParams, watch: &dyn Watch) -> Re
         None => best.assignment,
         Some(_) => super::Centroids::new(best.centroids.clone(), Metric::L2).assign(data),
     };
+    let mut sizes = vec![0usize; params.k];
+    assignment.iter().for_each(|&list| sizes[list as usize] += 1);
+    let oversized = sizes.iter().filter(|&&s| s * params.k > large::OVERSIZED * assignment.len()).count();
     Ok(KMeansResult {
         centroids: best.centroids,
-        assignment,
         objective: best.objective,
         trained_on: train.n(),
         splits: best.splits,
+        largest: sizes.iter().copied().max().unwrap_or(0),
+        oversized,
+        assignment,
         seconds: start.elapsed().as_secs_f64(),
     })
 }
@@ -148,12 +175,12 @@ pub(crate) fn gather(data: Vectors<'_>, rows: &[u64]) -> Matrix {
     out
 }
 
-struct Run {
-    centroids: Matrix,
-    assignment: Vec<u32>,
-    objective: Vec<f64>,
-    final_objective: f64,
-    splits: usize,
+pub(super) struct Run {
+    pub(super) centroids: Matrix,
+    pub(super) assignment: Vec<u32>,
+    pub(super) objective: Vec<f64>,
+    pub(super) final_objective: f64,
+    pub(super) splits: usize,
 }
 
 fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: u64, watch: &dyn Watch) -> Result<Run> {
@@ -217,7 +244,7 @@ impl Sums {
 
     /// Sum of the squared distances of all rows to the centroids of their lists, from the sums alone:
     /// Σ|x|² − Σ_c (2 <c, sum of c's rows> − count |c|²).
-    fn objective(&self, centroids: Vectors<'_>) -> f64 {
+    pub(crate) fn objective(&self, centroids: Vectors<'_>) -> f64 {
         let part = |((c, sum), &n): ((&[f32], &[f64]), &usize)| -> f64 {
             c.iter().zip(sum).map(|(&c, &s)| c as f64 * (2.0 * s - n as f64 * c as f64)).sum()
         };
@@ -261,25 +288,43 @@ impl Sums {
     /// Writes the means; an empty cluster takes one half of the largest: the same centroid, both shifted a little in
     /// opposite directions. Returns how many were split.
     pub(crate) fn means(&self, centroids: &mut Matrix) -> usize {
-        const SHIFT: f32 = 1.0 / 1024.0;
         let d = self.d;
-        for (c, &count) in self.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+        let write = |(c, (centroid, &count)): (usize, (&mut [f32], &usize))| {
             let scale = 1.0 / count as f64;
-            let sum = &self.sums[c * d..(c + 1) * d];
-            centroids.row_mut(c).iter_mut().zip(sum).for_each(|(x, &s)| *x = (s * scale) as f32);
-        }
-        let mut counts = self.counts.clone();
-        let empty: Vec<usize> = (0..counts.len()).filter(|&c| counts[c] == 0).collect();
-        for &c in &empty {
-            let large = (0..counts.len()).max_by_key(|&j| (counts[j], std::cmp::Reverse(j))).expect("k is at least 1");
-            for j in 0..d {
-                let (x, s) = (centroids.row(large)[j], if j % 2 == 0 { SHIFT } else { -SHIFT });
-                centroids.row_mut(c)[j] = x * (1.0 + s);
-                centroids.row_mut(large)[j] = x * (1.0 - s);
+            if count > 0 {
+                let sum = &self.sums[c * d..(c + 1) * d];
+                centroid.iter_mut().zip(sum).for_each(|(x, &s)| *x = (s * scale) as f32);
             }
-            counts[c] = counts[large] / 2;
-            counts[large] -= counts[c];
+        };
+        centroids.data_mut().par_chunks_mut(d).zip(self.counts.par_iter()).enumerate().for_each(write);
+        let empty: Vec<usize> = (0..self.counts.len()).filter(|&c| self.counts[c] == 0).collect();
+        if empty.is_empty() {
+            return 0;
+        }
+        // largest first, the smaller cluster on a tie
+        let mut by_size: BinaryHeap<(usize, Reverse<usize>)> =
+            self.counts.iter().enumerate().filter(|c| *c.1 > 0).map(|(c, &n)| (n, Reverse(c))).collect();
+        for &c in &empty {
+            let Some((count, Reverse(large))) = by_size.pop() else { break };
+            halve(centroids, large, c);
+            by_size.push((count / 2, Reverse(c)));
+            by_size.push((count - count / 2, Reverse(large)));
         }
         empty.len()
+    }
+
+    /// Rows of each cluster.
+    pub(crate) fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+}
+
+/// Puts centroid `to` beside `from`, both shifted a little in opposite directions.
+pub(super) fn halve(centroids: &mut Matrix, from: usize, to: usize) {
+    const SHIFT: f32 = 1.0 / 1024.0;
+    for j in 0..centroids.d() {
+        let (x, s) = (centroids.row(from)[j], if j % 2 == 0 { SHIFT } else { -SHIFT });
+        centroids.row_mut(to)[j] = x * (1.0 + s);
+        centroids.row_mut(from)[j] = x * (1.0 - s);
     }
 }

@@ -5,6 +5,7 @@
 mod cells;
 mod centroids;
 mod kmeans;
+mod large;
 mod mlp;
 mod nearest;
 mod network;
