@@ -53,7 +53,7 @@ pub fn lowers(ip: &[i32], facts: [&[u16]; 3], side: &Side, limit: f32, hits: &mu
     match isa() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected on this processor.
-        Isa::V4 => unsafe { lowers_v4(ip, facts, side, limit, hits) },
+        Isa::V4 => unsafe { v4::lowers(ip, facts, side, limit, hits) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::V3 => unsafe { lowers_v3(ip, facts, side, limit, hits) },
@@ -70,7 +70,7 @@ pub fn keys(ip: &[i32], add: &[f32], res: &[f32], side: &Side, limit: f32, hits:
     match isa() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected on this processor.
-        Isa::V4 => unsafe { keys_v4(ip, add, res, side, limit, hits) },
+        Isa::V4 => unsafe { v4::keys(ip, add, res, side, limit, hits) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::V3 => unsafe { keys_v3(ip, add, res, side, limit, hits) },
@@ -79,10 +79,75 @@ pub fn keys(ip: &[i32], add: &[f32], res: &[f32], side: &Side, limit: f32, hits:
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn lowers_v4(ip: &[i32], f: [&[u16]; 3], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
-    let (a, b, c) = (&f[0][..ip.len()], &f[1][..ip.len()], &f[2][..ip.len()]);
-    collect(ip.len(), |i| side.lower(ip[i], [a[i], b[i], c[i]]), limit, hits);
+mod v4 {
+    use super::Side;
+    use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn key(side: &Side, ip: __m512i, add: __m512, res: __m512) -> __m512 {
+        let twice = _mm512_sub_epi32(_mm512_slli_epi32::<1>(ip), _mm512_set1_epi32(side.offset));
+        let centred = _mm512_mul_ps(_mm512_cvtepi32_ps(twice), _mm512_set1_ps(side.half));
+        _mm512_add_ps(_mm512_add_ps(add, _mm512_set1_ps(side.base)), _mm512_mul_ps(res, centred))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn push(start: usize, keys: __m512, mut mask: u16, hits: &mut Vec<(u32, f32)>) {
+        let mut line = [0.0f32; 16];
+        // SAFETY: the line has sixteen values.
+        unsafe { _mm512_storeu_ps(line.as_mut_ptr(), keys) };
+        while mask != 0 {
+            let i = mask.trailing_zeros() as usize;
+            hits.push(((start + i) as u32, line[i]));
+            mask &= mask - 1;
+        }
+    }
+
+    /// Lanes that stand for rows.
+    fn lanes(rows: usize) -> u16 {
+        if rows >= 16 { !0 } else { (1 << rows) - 1 }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) fn keys(ip: &[i32], add: &[f32], res: &[f32], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
+        for start in (0..ip.len()).step_by(16) {
+            let m = lanes(ip.len() - start);
+            // SAFETY: lanes beyond the slices are masked off; all three are as long as `ip`.
+            let (ip, add, res) = unsafe {
+                (
+                    _mm512_maskz_loadu_epi32(m, ip.as_ptr().add(start)),
+                    _mm512_maskz_loadu_ps(m, add.as_ptr().add(start)),
+                    _mm512_maskz_loadu_ps(m, res.as_ptr().add(start)),
+                )
+            };
+            let keys = key(side, ip, add, res);
+            let mask = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(m, keys, _mm512_set1_ps(limit));
+            if mask != 0 {
+                push(start, keys, mask, hits);
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) fn lowers(ip: &[i32], facts: [&[u16]; 3], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
+        for start in (0..ip.len()).step_by(16) {
+            let m = lanes(ip.len() - start);
+            // SAFETY: lanes beyond the slices are masked off; all are as long as `ip`.
+            let (ip, f) = unsafe {
+                let wide = |f: &[u16]| {
+                    let half = _mm256_maskz_loadu_epi16(m, f.as_ptr().add(start).cast());
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)))
+                };
+                (_mm512_maskz_loadu_epi32(m, ip.as_ptr().add(start)), facts.map(wide))
+            };
+            let keys = _mm512_sub_ps(key(side, ip, f[0], f[1]), _mm512_mul_ps(f[2], _mm512_set1_ps(side.reach)));
+            let mask = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(m, keys, _mm512_set1_ps(limit));
+            if mask != 0 {
+                push(start, keys, mask, hits);
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -90,12 +155,6 @@ fn lowers_v4(ip: &[i32], f: [&[u16]; 3], side: &Side, limit: f32, hits: &mut Vec
 fn lowers_v3(ip: &[i32], f: [&[u16]; 3], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
     let (a, b, c) = (&f[0][..ip.len()], &f[1][..ip.len()], &f[2][..ip.len()]);
     collect(ip.len(), |i| side.lower(ip[i], [a[i], b[i], c[i]]), limit, hits);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn keys_v4(ip: &[i32], add: &[f32], res: &[f32], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
-    collect(ip.len(), |i| side.key(ip[i], add[i], res[i]), limit, hits);
 }
 
 #[cfg(target_arch = "x86_64")]

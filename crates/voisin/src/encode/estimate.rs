@@ -1,10 +1,14 @@
 //! Codes that are compared by estimates: what a scan asks of them.
 
-use super::rabitq::{self, RaBitQ};
 use super::Codec;
-use crate::Metric;
-use voisin_kernels::{dot_f64, l2_squared_f64};
+use super::pq::Pq;
+use super::rabitq::{self, RaBitQ};
+use crate::{Metric, Vectors};
+use rayon::prelude::*;
+use voisin_kernels::{Tables, dot_f64, l2_squared_f64};
 
+/// What a query has no use for.
+pub(crate) use super::rabitq::Limit;
 /// A run of codes.
 pub(crate) use super::rabitq::Run;
 /// What a query and a list share.
@@ -13,18 +17,21 @@ pub(crate) use super::rabitq::Shared;
 /// A code that is compared by estimates.
 #[derive(Clone, Copy)]
 pub(crate) enum Estimator<'a> {
+    Pq(&'a Pq),
     RaBitQ(&'a RaBitQ),
 }
 
-/// A query as an estimator wants it.
+/// Queries as an estimator wants them.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    RaBitQ(rabitq::Query),
+    Pq(Vec<Tables>),
+    RaBitQ(Vec<rabitq::Query>),
 }
 
 /// Buffers of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
+    keys: Vec<f32>,
     rabitq: rabitq::Scratch,
 }
 
@@ -35,20 +42,23 @@ impl Codec {
     /// The code as an estimator; `None` for codes that are decoded.
     pub(crate) fn estimator(&self) -> Option<Estimator<'_>> {
         match self {
+            Codec::Flat | Codec::Scalar(_) => None,
+            Codec::Pq(code) => Some(Estimator::Pq(code)),
             Codec::RaBitQ(code) => Some(Estimator::RaBitQ(code)),
-            _ => None,
         }
     }
 }
 
 impl Estimator<'_> {
-    /// Prepares a query.
-    pub(crate) fn ask(&self, q: &[f32]) -> Asked {
+    /// Prepares queries, in parallel; one is prepared alone as among others.
+    pub(crate) fn ask(&self, queries: Vectors<'_>) -> Asked {
         match self {
+            Estimator::Pq(code) if queries.n() == 1 => Asked::Pq(vec![code.tables(queries.row(0))]),
+            Estimator::Pq(code) => Asked::Pq(code.tables_many(queries)),
+            Estimator::RaBitQ(code) if queries.n() == 1 => Asked::RaBitQ(vec![code.query(queries.row(0))]),
             Estimator::RaBitQ(code) => {
-                let mut query = rabitq::Query::default();
-                code.query(q, &mut query);
-                Asked::RaBitQ(query)
+                let rows = queries.data().par_chunks(queries.d()).with_min_len(16);
+                Asked::RaBitQ(rows.map(|q| code.query(q)).collect())
             }
         }
     }
@@ -63,44 +73,61 @@ impl Estimator<'_> {
     /// The bytes of a run that a single query reads first.
     pub(crate) fn first<'a>(&self, run: &Run<'a>) -> &'a [u8] {
         match self {
+            Estimator::Pq(_) => run.bytes,
             Estimator::RaBitQ(code) => code.first(run.bytes, run.n),
         }
     }
 
-    /// Rows whose rank is at most `limit`; smaller ranks are nearer. A rank is a function of query and row alone.
-    pub(crate) fn scan(&self, asked: &Asked, run: Run<'_>, shared: Shared, limit: f32, s: &mut Scratch, hits: &mut Hits) {
+    /// Rows whose rank for query `q` is within the limit; smaller ranks are nearer. A rank is a function of query and row.
+    pub(crate) fn scan(
+        &self,
+        (asked, q): (&Asked, usize),
+        run: Run<'_>,
+        shared: Shared,
+        limit: Limit,
+        s: &mut Scratch,
+        hits: &mut Hits,
+    ) {
         match (self, asked) {
-            (Estimator::RaBitQ(code), Asked::RaBitQ(query)) => code.scan(query, run, shared, limit, &mut s.rabitq, hits),
+            (Estimator::Pq(code), Asked::Pq(tables)) => {
+                code.scan(&tables[q], run.bytes, run.n, shared.base, limit.rank, &mut s.keys, hits);
+            }
+            (Estimator::RaBitQ(code), Asked::RaBitQ(queries)) => {
+                code.scan(&queries[q], run, shared, limit, &mut s.rabitq, hits);
+            }
+            _ => unreachable!("asked by the same code"),
         }
     }
 
     /// From this many queries of a run on, [`Estimator::scan_many`] is faster than one after the other.
     pub(crate) fn many(&self) -> usize {
         match self {
+            Estimator::Pq(_) => 2,
             Estimator::RaBitQ(_) if RaBitQ::many() => 3,
             Estimator::RaBitQ(_) => usize::MAX,
         }
     }
 
-    /// As [`Estimator::scan`] for several queries; `take` gets the place of a query in `asked` and its rows.
+    /// As [`Estimator::scan`] for several queries; `take` gets the place of a query in `queries` and its rows.
     pub(crate) fn scan_many(
         &self,
-        asked: &[(&Asked, Shared)],
+        asked: &Asked,
+        queries: &[(u32, Shared)],
         run: Run<'_>,
         s: &mut Scratch,
-        limit: impl Fn(usize) -> f32,
+        limit: impl Fn(usize) -> Limit,
         take: impl FnMut(usize, &mut Hits),
     ) {
-        match self {
-            Estimator::RaBitQ(code) => {
-                let queries: Vec<(&rabitq::Query, Shared)> = asked
-                    .iter()
-                    .map(|(asked, shared)| match asked {
-                        Asked::RaBitQ(q) => (q, *shared),
-                    })
-                    .collect();
+        match (self, asked) {
+            (Estimator::Pq(code), Asked::Pq(tables)) => {
+                let queries: Vec<(&Tables, f32)> = queries.iter().map(|(q, s)| (&tables[*q as usize], s.base)).collect();
+                code.scan_many(&queries, run.bytes, run.n, &mut s.keys, |i| limit(i).rank, take);
+            }
+            (Estimator::RaBitQ(code), Asked::RaBitQ(all)) => {
+                let queries: Vec<(&rabitq::Query, Shared)> = queries.iter().map(|(q, s)| (&all[*q as usize], *s)).collect();
                 code.scan_many(&queries, run, &mut s.rabitq, limit, take);
             }
+            _ => unreachable!("asked by the same code"),
         }
     }
 }

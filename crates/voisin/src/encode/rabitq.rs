@@ -16,14 +16,15 @@
 //! estimate only where the bound, 1.9 deviations wide, fails). So a scan that reads the other bits only of rows whose lower
 //! bound is good enough finds the same rows as one that reads everything, in whatever order lists are visited.
 //!
-//! A run of n rows of W words: signs (n x W u64), then for each row the lower bits (W·(bits − 1) u64) and the pair `add`, `res`
-//! (2 f32), then `add`, `res` and error of the signs alone (n bf16 each; none where the signs are all bits).
+//! A run of n rows of W words: `add`, `res` and error of the signs alone (n bf16 each, zeros up to a multiple of 8 bytes; none
+//! where the signs are all bits), signs (n x W u64), then for each row the lower bits (W·(bits − 1) u64) and the pair `add`,
+//! `res` (2 f32). So what is read of every row comes first.
 
 use super::Training;
 use super::rotation::Rotation;
 use crate::{Matrix, Vectors};
 use rayon::prelude::*;
-use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack};
+use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack, prefetch};
 
 /// Deviations that the error bound is wide.
 const EPSILON: f64 = 1.9;
@@ -69,6 +70,7 @@ pub(crate) struct Scratch {
     add: Vec<f32>,
     res: Vec<f32>,
     lowers: Vec<(u32, f32)>,
+    hits: Vec<(u32, f32)>,
 }
 
 /// The blocks of a run.
@@ -236,10 +238,20 @@ impl RaBitQ {
         }
     }
 
+    /// Bytes of the facts of n rows.
+    fn facts_bytes(&self, n: usize) -> usize {
+        (2 * self.facts() * n).next_multiple_of(8)
+    }
+
+    pub(crate) fn run_bytes(&self, n: usize) -> usize {
+        self.facts_bytes(n) + 8 * n * (self.words() + self.stride())
+    }
+
     pub(crate) fn pack(&self, records: &[u8], n: usize, run: &mut [u8]) {
         let (w, s, bytes) = (8 * self.words(), 8 * self.stride(), self.row_bytes());
-        let (signs, rest) = run.split_at_mut(n * w);
-        let (rest, facts) = rest.split_at_mut(n * s);
+        let (facts, rest) = run.split_at_mut(self.facts_bytes(n));
+        let (signs, rest) = rest.split_at_mut(n * w);
+        facts.fill(0);
         for (i, record) in records.chunks_exact(bytes).enumerate() {
             signs[i * w..(i + 1) * w].copy_from_slice(&record[..w]);
             rest[i * s..(i + 1) * s].copy_from_slice(&record[w..w + s]);
@@ -251,38 +263,38 @@ impl RaBitQ {
 
     pub(crate) fn unpack(&self, run: &[u8], n: usize, i: usize, record: &mut [u8]) {
         let (w, s) = (8 * self.words(), 8 * self.stride());
-        record[..w].copy_from_slice(&run[i * w..(i + 1) * w]);
-        record[w..w + s].copy_from_slice(&run[n * w + i * s..][..s]);
+        let (facts, rest) = run.split_at(self.facts_bytes(n));
+        record[..w].copy_from_slice(&rest[i * w..(i + 1) * w]);
+        record[w..w + s].copy_from_slice(&rest[n * w + i * s..][..s]);
         for f in 0..self.facts() {
-            record[w + s + 2 * f..][..2].copy_from_slice(&run[n * (w + s) + 2 * (f * n + i)..][..2]);
+            record[w + s + 2 * f..][..2].copy_from_slice(&facts[2 * (f * n + i)..][..2]);
         }
     }
 
     fn blocks<'a>(&self, run: Run<'a>) -> Parts<'a> {
-        let (signs, rest) = run.bytes[..run.n * self.row_bytes()].split_at(8 * run.n * self.words());
-        let (rest, facts) = rest.split_at(8 * run.n * self.stride());
+        let (facts, rest) = run.bytes[..self.run_bytes(run.n)].split_at(self.facts_bytes(run.n));
+        let (signs, rest) = rest.split_at(8 * run.n * self.words());
         let facts: &[u16] = bytemuck::cast_slice(facts);
         let each = |f: usize| if self.bits == 1 { &facts[..0] } else { &facts[f * run.n..(f + 1) * run.n] };
         Parts { signs: bytemuck::cast_slice(signs), rest: bytemuck::cast_slice(rest), facts: [each(0), each(1), each(2)] }
     }
 
-    /// The part of a run that a single query reads first.
+    /// The part of a run that a single query reads of every row.
     pub(crate) fn first<'a>(&self, run: &'a [u8], n: usize) -> &'a [u8] {
-        &run[..8 * n * self.words()]
+        &run[..self.facts_bytes(n) + 8 * n * self.words()]
     }
 
     /// Prepares a query of d dimensions.
-    pub(crate) fn query(&self, q: &[f32], query: &mut Query) {
+    pub(crate) fn query(&self, q: &[f32]) -> Query {
         let mut rotated = vec![0.0; self.padded()];
         let less: Vec<f32> = q.iter().zip(&self.mean).map(|(q, m)| q - m).collect();
         self.rotation.apply(&less, &mut rotated);
         let largest = rotated.iter().fold(0.0f32, |m, v| m.max(v.abs()));
         let step = largest / 127.0;
         let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-        query.bytes.clear();
-        query.bytes.extend(rotated.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8));
-        query.half = 0.5 * step;
-        query.sum = query.bytes.iter().map(|&b| b as i32).sum();
+        let bytes: Vec<i8> = rotated.iter().map(|v| nearest_byte(v * inverse)).collect();
+        let sum = bytes.iter().map(|&b| b as i32).sum();
+        Query { bytes, half: 0.5 * step, sum }
     }
 
     fn side(&self, query: &Query, shared: Shared, bits: usize) -> Side {
@@ -290,8 +302,8 @@ impl RaBitQ {
         Side { offset, half: query.half, base: shared.base, reach: shared.reach }
     }
 
-    /// Rows of a run whose rank may be at most `limit`, for one query: signs first, other bits where they may matter.
-    pub(crate) fn scan(&self, query: &Query, run: Run<'_>, shared: Shared, limit: f32, s: &mut Scratch, hits: &mut Vec<(u32, f32)>) {
+    /// Rows of a run whose rank is within the limit, for one query: signs first, other bits where they may matter.
+    pub(crate) fn scan(&self, query: &Query, run: Run<'_>, shared: Shared, limit: Limit, s: &mut Scratch, hits: &mut Vec<(u32, f32)>) {
         let parts = self.blocks(run);
         let (stride, low) = (self.stride(), self.words() * (self.bits - 1));
         s.products.resize(s.products.len().max(run.n), 0);
@@ -300,20 +312,19 @@ impl RaBitQ {
         let side = self.side(query, shared, self.bits);
         if self.bits == 1 {
             self.pairs(&parts, run.n, &mut s.add, &mut s.res);
-            return keys(products, &s.add, &s.res, &side, limit, hits);
+            return keys(products, &s.add, &s.res, &side, limit.rank, hits);
         }
         s.lowers.clear();
-        lowers(products, parts.facts, &self.side(query, shared, 1), limit, &mut s.lowers);
+        lowers(products, parts.facts, &self.side(query, shared, 1), limit.rank, &mut s.lowers);
         let high = 1i32 << (self.bits - 1);
-        for &(i, lower) in &s.lowers {
+        // they lie apart: ask for all of them before the first is needed
+        s.lowers.iter().for_each(|&(i, _)| prefetch(&parts.rest[i as usize * stride..][..stride]));
+        limit.narrow(&mut s.lowers, hits, |i, lower| {
             let row = &parts.rest[i as usize * stride..][..stride];
             let ip = high * products[i as usize] + planes_dot(&row[..low], self.bits - 1, &query.bytes);
             let (add, res) = split(row[low]);
-            let rank = side.key(ip, add, res).max(lower);
-            if rank <= limit {
-                hits.push((i, rank));
-            }
-        }
+            side.key(ip, add, res).max(lower)
+        });
     }
 
     fn pairs(&self, parts: &Parts<'_>, n: usize, add: &mut Vec<f32>, res: &mut Vec<f32>) {
@@ -339,7 +350,7 @@ impl RaBitQ {
         queries: &[(&Query, Shared)],
         run: Run<'_>,
         s: &mut Scratch,
-        limit: impl Fn(usize) -> f32,
+        limit: impl Fn(usize) -> Limit,
         mut take: impl FnMut(usize, &mut Vec<(u32, f32)>),
     ) {
         let parts = self.blocks(run);
@@ -356,18 +367,53 @@ impl RaBitQ {
                 let (side, first) = (self.side(query, *shared, self.bits), self.side(query, *shared, 1));
                 let most = limit(number);
                 s.lowers.clear();
-                keys(&s.products[i * ldc..i * ldc + n], &s.add, &s.res, &side, most, &mut s.lowers);
-                if self.bits > 1 {
-                    s.lowers.retain_mut(|(row, rank)| {
-                        let at = *row as usize;
-                        let ip = planes_dot(&parts.signs[at * w..(at + 1) * w], 1, &query.bytes);
-                        *rank = rank.max(first.lower(ip, [parts.facts[0][at], parts.facts[1][at], parts.facts[2][at]]));
-                        *rank <= most
-                    });
+                keys(&s.products[i * ldc..i * ldc + n], &s.add, &s.res, &side, most.rank, &mut s.lowers);
+                if s.lowers.is_empty() {
+                    continue;
                 }
-                if !s.lowers.is_empty() {
-                    take(number, &mut s.lowers);
-                }
+                s.hits.clear();
+                most.narrow(&mut s.lowers, &mut s.hits, |row, key| {
+                    if self.bits == 1 {
+                        return key;
+                    }
+                    let at = row as usize;
+                    let ip = planes_dot(&parts.signs[at * w..(at + 1) * w], 1, &query.bytes);
+                    key.max(first.lower(ip, [parts.facts[0][at], parts.facts[1][at], parts.facts[2][at]]))
+                });
+                take(number, &mut s.hits);
+            }
+        }
+    }
+}
+
+/// What a query has no use for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// Rows of a higher rank.
+    pub(crate) rank: f32,
+    /// More rows than this of one run.
+    pub(crate) keep: usize,
+}
+
+impl Limit {
+    /// Ranks rows of which lower bounds are known, and keeps those within the limit.
+    ///
+    /// Where there is no limit yet, the rows of the `keep` lowest bounds are ranked first: the highest of their ranks is one.
+    fn narrow(mut self, lowers: &mut [(u32, f32)], hits: &mut Vec<(u32, f32)>, rank: impl Fn(u32, f32) -> f32) {
+        let mut from = 0;
+        if self.rank == f32::INFINITY && self.keep < lowers.len() {
+            lowers.select_nth_unstable_by(self.keep, |a, b| a.1.total_cmp(&b.1));
+            let ranked = lowers[..self.keep].iter().map(|&(i, lower)| (i, rank(i, lower)));
+            hits.extend(ranked.filter(|h| h.1 <= f32::INFINITY));
+            if hits.len() == self.keep {
+                self.rank = hits.iter().map(|h| h.1).fold(f32::NEG_INFINITY, f32::max);
+            }
+            from = self.keep;
+        }
+        for &(i, lower) in lowers[from..].iter().filter(|l| l.1 <= self.rank) {
+            let rank = rank(i, lower);
+            if rank <= self.rank {
+                hits.push((i, rank));
             }
         }
     }
@@ -377,6 +423,13 @@ struct Line {
     add: f64,
     res: f64,
     err: f64,
+}
+
+/// The nearest whole number from −127 to 127, the even one on a tie.
+fn nearest_byte(x: f32) -> i8 {
+    // a sum with 1.5 · 2^23 has no bits left for a fraction
+    const WHOLE: f32 = 12_582_912.0;
+    ((x.clamp(-127.0, 127.0) + WHOLE) - WHOLE) as i8
 }
 
 fn split(pair: u64) -> (f32, f32) {
@@ -448,8 +501,7 @@ mod tests {
             for (bits, most) in [(1, 0.9), (2, 0.5), (4, 0.14), (8, 0.03)] {
                 let (code, rows, centres, lists, records) = sample(bits, 300, d, ip);
                 let q: Vec<f32> = gauss(1, d, 9).data().to_vec();
-                let mut query = Query::default();
-                code.query(&q, &mut query);
+                let query = code.query(&q);
                 let (mut sum, mut squares, mut scale) = (0.0, 0.0, 0.0);
                 for i in 0..300 {
                     let c = centres.row(lists[i] as usize);
@@ -459,7 +511,7 @@ mod tests {
                     let base = if ip { -dot_f64(&q, c) } else { far } as f32;
                     let shared = Shared { base, reach: far.sqrt() as f32 };
                     let mut hits = Vec::new();
-                    code.scan(&query, Run { bytes: &record.to_vec(), n: 1 }, shared, f32::INFINITY, &mut Scratch::default(), &mut hits);
+                    code.scan(&query, Run { bytes: &packed(&code, record), n: 1 }, shared, ALL, &mut Scratch::default(), &mut hits);
                     let row = rows.row(i);
                     let exact = if ip {
                         -dot_f64(row, &q)
@@ -477,11 +529,19 @@ mod tests {
         }
     }
 
+    const ALL: Limit = Limit { rank: f32::INFINITY, keep: usize::MAX };
+
+    fn packed(code: &RaBitQ, record: &[u8]) -> Vec<u8> {
+        let mut run = vec![0; code.run_bytes(1)];
+        code.pack(record, 1, &mut run);
+        run
+    }
+
     #[test]
     fn many_queries_find_what_one_finds() {
         for (bits, d, n) in [(1, 70, 100), (3, 128, 77), (4, 128, 200), (8, 64, 33)] {
             let (code, _, centres, _, records) = sample(bits, n, d, false);
-            let mut run = vec![0; records.len()];
+            let mut run = vec![0; code.run_bytes(n)];
             code.pack(&records, n, &mut run);
             let mut back = vec![0; code.row_bytes()];
             for i in 0..n {
@@ -491,8 +551,7 @@ mod tests {
             let queries: Vec<(Query, Shared)> = (0..11u64)
                 .map(|i| {
                     let q = gauss(1, d, 50 + i);
-                    let mut query = Query::default();
-                    code.query(q.data(), &mut query);
+                    let query = code.query(q.data());
                     let far: f64 = q.data().iter().zip(centres.row(1)).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
                     (query, Shared { base: far as f32, reach: far.sqrt() as f32 })
                 })
@@ -501,12 +560,12 @@ mod tests {
             let mut one: Vec<Vec<(u32, f32)>> = Vec::new();
             for (q, shared) in &queries {
                 let mut hits = Vec::new();
-                code.scan(q, run, *shared, f32::INFINITY, &mut Scratch::default(), &mut hits);
+                code.scan(q, run, *shared, ALL, &mut Scratch::default(), &mut hits);
                 assert_eq!(hits.len(), n);
                 let limit = hits[n / 3].1;
                 hits.retain(|h| h.1 <= limit);
                 let mut again = Vec::new();
-                code.scan(q, run, *shared, limit, &mut Scratch::default(), &mut again);
+                code.scan(q, run, *shared, Limit { rank: limit, ..ALL }, &mut Scratch::default(), &mut again);
                 assert_eq!(again, hits);
                 one.push(hits);
             }
@@ -514,7 +573,7 @@ mod tests {
                 let limits: Vec<f32> = one.iter().map(|h| h.iter().map(|h| h.1).fold(f32::MIN, f32::max)).collect();
                 let mut found = vec![Vec::new(); queries.len()];
                 let refs: Vec<(&Query, Shared)> = queries.iter().map(|q| (&q.0, q.1)).collect();
-                code.scan_many(&refs, run, &mut Scratch::default(), |q| limits[q], |q, hits| found[q].append(hits));
+                code.scan_many(&refs, run, &mut Scratch::default(), |q| Limit { rank: limits[q], ..ALL }, |q, hits| found[q].append(hits));
                 assert_eq!(found, one);
             }
         }
@@ -535,11 +594,10 @@ mod tests {
         let code = RaBitQ::train(4, centres.view(), &with);
         let mut record = vec![0; code.row_bytes()];
         code.encode(centres.view(), &[0], Some(&centres), &mut record);
-        let mut query = Query::default();
-        code.query(&[0.5; 64], &mut query);
+        let query = code.query(&[0.5; 64]);
         let mut hits = Vec::new();
         let shared = Shared { base: 7.0, reach: 7f32.sqrt() };
-        code.scan(&query, Run { bytes: &record, n: 1 }, shared, 8.0, &mut Scratch::default(), &mut hits);
+        code.scan(&query, Run { bytes: &packed(&code, &record), n: 1 }, shared, Limit { rank: 8.0, keep: 1 }, &mut Scratch::default(), &mut hits);
         assert_eq!(hits, [(0, 7.0)]);
     }
 }

@@ -6,8 +6,8 @@
 use super::filter::Filter;
 use super::opened::Opened;
 use super::scan::Queries;
-use crate::encode::estimate::{Asked, Estimator, Hits, Run, Scratch, Shared};
-use crate::partition::Routes;
+use crate::encode::estimate::{Asked, Estimator, Hits, Limit, Run, Scratch, Shared};
+use crate::partition::{Partition, Routes};
 use crate::{Error, Metric, Result, TopK};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard};
@@ -24,8 +24,31 @@ pub(super) struct Coded<'a> {
     queries: &'a Queries<'a>,
     code: Estimator<'a>,
     filter: Option<&'a Filter>,
-    asked: Vec<Asked>,
+    /// Whether the scores of routes are minus the squared distances to what the codes are relative to.
+    scored: bool,
+    asked: Asked,
     found: Vec<Mutex<Found>>,
+}
+
+/// A query that visits a list, and how well the list fits it.
+#[derive(Clone, Copy)]
+struct Visit {
+    query: u32,
+    score: f32,
+}
+
+/// The visits of each list that has any, lists ascending, queries ascending.
+fn by_list(pairs: &[(u32, Visit)], nlist: usize) -> Vec<(usize, Vec<Visit>)> {
+    let mut counts = vec![0u32; nlist];
+    pairs.iter().for_each(|p| counts[p.0 as usize] += 1);
+    let mut place = vec![u32::MAX; nlist];
+    let mut groups: Vec<(usize, Vec<Visit>)> = Vec::new();
+    for (list, &n) in counts.iter().enumerate().filter(|c| *c.1 > 0) {
+        place[list] = groups.len() as u32;
+        groups.push((list, Vec::with_capacity(n as usize)));
+    }
+    pairs.iter().for_each(|p| groups[place[p.0 as usize] as usize].1.push(p.1));
+    groups
 }
 
 /// A run of one list.
@@ -49,18 +72,17 @@ impl<'a> Coded<'a> {
         if let Some(row) = queries.prepared.iter().position(large) {
             return Err(Error::param("queries", format!("row {row}"), "values below 1e15, which codes can be compared with"));
         }
-        let ask = |q| code.ask(queries.prepared.row(q));
-        let n = queries.prepared.n();
-        let asked = if n < 8 { (0..n).map(ask).collect() } else { (0..n).into_par_iter().map(ask).collect() };
-        let found = (0..n).map(|_| Mutex::new(Found::new(keep))).collect();
-        Ok(Coded { index, queries, code, filter, asked, found })
+        let asked = code.ask(queries.prepared);
+        let found = (0..queries.prepared.n()).map(|_| Mutex::new(Found::new(keep))).collect();
+        let scored = matches!(index.partition, Partition::KMeans(_)) && index.manifest.metric != Metric::Ip;
+        Ok(Coded { index, queries, code, filter, scored, asked, found })
     }
 
     /// Compares every query with its lists. Returns how many pairs of query and vector were met.
     pub(super) fn run(&self, routes: &Routes) -> Result<u64> {
         match routes.len() {
             0 => Ok(0),
-            1 => self.alone(routes.lists(0)),
+            1 => self.alone(routes),
             _ => self.together(routes),
         }
     }
@@ -81,71 +103,89 @@ impl<'a> Coded<'a> {
     }
 
     /// One query visits its lists best first, so that its limit falls fast.
-    fn alone(&self, lists: &[u32]) -> Result<u64> {
-        let nlist = self.index.spec.nlist();
-        let places: Vec<Place> =
-            lists.iter().filter(|l| (**l as usize) < nlist).flat_map(|&l| self.places(l as usize)).collect();
-        let met: u64 = places.iter().map(|&p| self.met(p)).sum();
+    fn alone(&self, routes: &Routes) -> Result<u64> {
+        let mut visits: Vec<(Place, Visit)> = Vec::with_capacity(2 * routes.pairs());
+        for (&list, &score) in routes.lists(0).iter().zip(routes.scores(0)).filter(|l| (*l.0 as usize) < self.nlist()) {
+            visits.extend(self.places(list as usize).map(|p| (p, Visit { query: 0, score })));
+        }
+        let met: u64 = visits.iter().map(|v| self.met(v.0)).sum();
         if met * self.queries.prepared.d() as u64 >= LARGE && rayon::current_num_threads() > 1 {
-            places.par_iter().try_for_each_init(Default::default, |s, &p| self.visit(p, &[0], s))?;
+            visits.par_iter().try_for_each_init(Default::default, |s, (p, v)| self.visit(*p, &[*v], s))?;
             return Ok(met);
         }
         let mut s = Buffers::default();
-        for (i, &p) in places.iter().enumerate() {
-            if let Some(next) = places.get(i + 1) {
+        for (i, (p, v)) in visits.iter().enumerate() {
+            if let Some((next, _)) = visits.get(i + 1) {
                 let segment = &self.index.parts[next.part].segment;
                 prefetch(head(self.code.first(&run_of(&segment.content(next.run)))));
             }
-            self.visit(p, &[0], &mut s)?;
+            self.visit(*p, &[*v], &mut s)?;
         }
         Ok(met)
     }
 
     /// The nearest list of every query first, so that limits fall fast; then all others, list by list.
     fn together(&self, routes: &Routes) -> Result<u64> {
-        let nlist = self.index.spec.nlist();
         let (mut first, mut others) = (Vec::new(), Vec::with_capacity(routes.pairs()));
-        for q in 0..routes.len() {
-            for (rank, &l) in routes.lists(q).iter().enumerate().filter(|l| (*l.1 as usize) < nlist) {
-                (if rank == 0 { &mut first } else { &mut others }).push((l, q as u32));
+        for query in 0..routes.len() {
+            for (rank, (&l, &score)) in routes.lists(query).iter().zip(routes.scores(query)).enumerate() {
+                if (l as usize) < self.nlist() {
+                    (if rank == 0 { &mut first } else { &mut others }).push((l, Visit { query: query as u32, score }));
+                }
             }
         }
         let mut met = 0;
-        for mut pairs in [first, others] {
-            pairs.par_sort_unstable();
-            let groups: Vec<&[(u32, u32)]> = pairs.chunk_by(|a, b| a.0 == b.0).collect();
-            let tasks: Vec<(Place, Vec<u32>)> = groups
-                .iter()
-                .flat_map(|g| self.places(g[0].0 as usize).map(|p| (p, g.iter().map(|pair| pair.1).collect())))
-                .collect();
-            met += tasks.iter().map(|(p, queries)| self.met(*p) * queries.len() as u64).sum::<u64>();
-            tasks.par_iter().try_for_each_init(Buffers::default, |s, (place, queries)| self.visit(*place, queries, s))?;
+        for pairs in [first, others] {
+            let groups = by_list(&pairs, self.nlist());
+            let tasks: Vec<(Place, &[Visit])> =
+                groups.iter().flat_map(|(list, visits)| self.places(*list).map(|p| (p, &visits[..]))).collect();
+            met += tasks.iter().map(|(p, visits)| self.met(*p) * visits.len() as u64).sum::<u64>();
+            tasks.par_iter().try_for_each_init(Buffers::default, |s, (place, visits)| self.visit(*place, visits, s))?;
         }
         Ok(met)
     }
 
-    /// Compares some queries with one run.
-    fn visit(&self, at: Place, queries: &[u32], s: &mut Buffers) -> Result<()> {
-        let part = &self.index.parts[at.part];
-        let rows = part.segment.visit(at.run)?;
-        let run = run_of(&rows);
-        let centre = self.index.centre(at.list).unwrap_or(&[]);
+    fn nlist(&self) -> usize {
+        self.index.spec.nlist()
+    }
+
+    /// What a query shares with a list. The centroids' own scores are the squared distances already.
+    fn shared(&self, visit: &Visit, list: usize) -> Shared {
         let metric = self.index.manifest.metric;
-        let shared = |q: u32| self.code.shared(metric, self.queries.prepared.row(q as usize), centre);
+        if self.scored {
+            let far = (-visit.score).max(0.0);
+            return Shared { base: far, reach: far.sqrt() };
+        }
+        self.code.shared(metric, self.queries.prepared.row(visit.query as usize), self.index.centre(list).unwrap_or(&[]))
+    }
+
+    /// Compares some queries with one run.
+    fn visit(&self, at: Place, visits: &[Visit], s: &mut Buffers) -> Result<()> {
+        let rows = self.index.parts[at.part].segment.visit(at.run)?;
+        let run = run_of(&rows);
         let target = Target { at, start: rows.run.start as usize, ids: rows.ids, skip: self.skip(at.part) };
-        if queries.len() < self.code.many() {
-            for &q in queries {
-                let limit = self.lock(q).limit;
+        if visits.len() < self.code.many() {
+            for v in visits {
+                let limit = self.limit(v.query, target.skip);
                 s.hits.clear();
-                self.code.scan(&self.asked[q as usize], run, shared(q), limit, &mut s.scratch, &mut s.hits);
-                self.take(&target, q, &s.hits);
+                let asked = (&self.asked, v.query as usize);
+                self.code.scan(asked, run, self.shared(v, at.list), limit, &mut s.scratch, &mut s.hits);
+                self.take(&target, v.query, &s.hits);
             }
         } else {
-            let asked: Vec<(&Asked, Shared)> = queries.iter().map(|&q| (&self.asked[q as usize], shared(q))).collect();
-            let limit = |i: usize| self.lock(queries[i]).limit;
-            self.code.scan_many(&asked, run, &mut s.scratch, limit, |i, hits| self.take(&target, queries[i], hits));
+            let queries: Vec<(u32, Shared)> = visits.iter().map(|v| (v.query, self.shared(v, at.list))).collect();
+            let limit = |i: usize| self.limit(visits[i].query, target.skip);
+            let take = |i: usize, hits: &mut Hits| self.take(&target, visits[i].query, hits);
+            self.code.scan_many(&self.asked, &queries, run, &mut s.scratch, limit, take);
         }
         Ok(())
+    }
+
+    fn limit(&self, q: u32, skip: &super::deleted::Deleted) -> Limit {
+        let found = self.lock(q);
+        // rows that are skipped must not stand for rows that count
+        let all = !skip.is_empty() || (self.queries.exclude)(q as usize).is_some();
+        Limit { rank: found.limit, keep: if all { usize::MAX } else { found.keep } }
     }
 
     fn take(&self, to: &Target<'_>, q: u32, hits: &[(u32, f32)]) {
@@ -179,9 +219,9 @@ impl<'a> Coded<'a> {
     }
 }
 
-/// The first pages of what is read next; the processor follows by itself from there.
+/// As much of what is read next as the first cache takes beside what is read now.
 fn head(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().min(1024)]
+    &bytes[..bytes.len().min(8192)]
 }
 
 fn run_of<'a>(rows: &super::segment::Rows<'a>) -> Run<'a> {
@@ -197,6 +237,7 @@ pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: u
         for c in best {
             segment(c).visit_refine(c.run as usize)?;
             prefetch(segment(c).refine_record(c.at(index)));
+            prefetch(segment(c).id_slot(c.at(index)));
         }
     }
     for c in best {

@@ -348,6 +348,11 @@ impl Segment {
         self.block::<u64>(IDS)[row]
     }
 
+    /// Where the id of a row stands.
+    pub(super) fn id_slot(&self, row: usize) -> &[u64] {
+        &self.block::<u64>(IDS)[row..row + 1]
+    }
+
     /// All ids, in the order of the rows, checked.
     pub(super) fn ids(&self) -> Result<&[u64]> {
         self.order()?;

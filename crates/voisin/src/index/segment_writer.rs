@@ -94,7 +94,7 @@ impl<'a> SegmentWriter<'a> {
         let d = self.model.code_d(self.shape.d);
         self.run.clear();
         self.run.resize(self.model.codec.run_bytes(d, rows), 0);
-        self.model.codec.pack(d, &self.pending, rows, &mut self.run);
+        self.model.codec.pack(&self.pending, rows, &mut self.run);
         self.pending.clear();
         let (reach, fine) = self.measure(d, rows);
         let facts = if has_facts(self.shape.metric, self.model) { &self.facts[self.written..] } else { &[] };

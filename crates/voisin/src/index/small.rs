@@ -3,7 +3,7 @@
 use super::coded::{Candidate, rank_again};
 use super::opened::{Opened, Place};
 use super::scan::Queries;
-use crate::encode::estimate::{Run, Scratch};
+use crate::encode::estimate::{Limit, Run, Scratch};
 use crate::{Result, TopK};
 
 /// Rows by the runs they lie in, all of them visited.
@@ -43,7 +43,7 @@ impl Rows {
         let metric = index.manifest.metric;
         let (code, prepared) = (index.codec.estimator(), queries.prepared.row(q));
         let ranked = if index.codes_are_vectors() { queries.rows.row(q) } else { prepared };
-        let asked = code.map(|c| c.ask(prepared));
+        let asked = code.map(|c| c.ask(queries.prepared.rows(q..q + 1)));
         let (mut top, mut all) = (TopK::new(k), Vec::new());
         let (mut scratch, mut hits, mut row) = (Scratch::default(), Vec::new(), Vec::new());
         for r in &self.runs {
@@ -57,7 +57,7 @@ impl Rows {
                     let shared = code.shared(metric, prepared, index.centre(r.list).unwrap_or(&[]));
                     let run = Run { bytes: content.codes, n: content.ids.len() };
                     hits.clear();
-                    code.scan(asked, run, shared, f32::INFINITY, &mut scratch, &mut hits);
+                    code.scan((asked, 0), run, shared, Limit { rank: f32::INFINITY, keep: usize::MAX }, &mut scratch, &mut hits);
                     let wanted = |h: &&(u32, f32)| r.rows.binary_search(&h.0).is_ok() && fits(&&h.0);
                     hits.iter().filter(wanted).for_each(|h| candidate(h.0, h.1));
                 }
