@@ -1,11 +1,15 @@
 //! `voisin exact`: the true neighbours.
 
-use clap::Args;
-use voisin::exact::{ExactParams, ExactResult, exact};
-use voisin::{Metric, Neighbors, Source, StringIds};
+use std::path::{Path, PathBuf};
 
-use crate::common::{BaseArgs, Context, beside, choose_metric, open_queries, parse_bytes, parse_metric};
-use crate::fail::Result;
+use clap::Args;
+use voisin::exact::{ExactParams, ExactResult, PrepareParams, codes_info, exact, prepare};
+use voisin::{Error, Metric, Neighbors, Source, StringIds};
+
+use crate::common::{
+    BaseArgs, Context, beside, check_folder, choose_metric, open_queries, parse_bytes, parse_metric, refuse_same,
+};
+use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
 use crate::saving::{Found, Run, SaveArgs};
 
@@ -14,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   voisin exact --base 'emb_*.npy' --queries q.fvecs --metric cosine --memory-limit 4G -o gt.ivecs
   voisin exact --base sift.hdf5 --queries sift.hdf5             (takes `train` and `test`)
   voisin exact --base emb.npy --queries emb.npy --exclude-self -o knn.npz
+  voisin exact --prepare --base emb.npy                         (writes emb.npy.codes8, then used)
 
 The ending of OUT decides its format. Killed and started again with the same OUT, it goes on where
 it was and gives the same bytes.";
@@ -25,7 +30,7 @@ pub struct Exact {
     #[command(flatten)]
     base: BaseArgs,
     /// Vectors to search for
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    #[arg(long, required_unless_present = "prepare", num_args = 1.., value_name = "FILE")]
     queries: Vec<String>,
     /// Neighbours for each query
     #[arg(short, default_value_t = 10)]
@@ -40,6 +45,13 @@ pub struct Exact {
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
+    /// Write 8-bit codes of the base beside it (or to OUT), a quarter of its size as f32, so that
+    /// later searches with this metric read them and few rows of the base; the results are the same
+    #[arg(long, conflicts_with_all = ["queries", "k", "exclude_self", "codes"])]
+    prepare: bool,
+    /// Codes that --prepare wrote [default: BASE.codes8, where it is there]
+    #[arg(long, value_name = "FILE")]
+    codes: Option<PathBuf>,
     #[command(flatten)]
     save: SaveArgs,
 }
@@ -50,23 +62,32 @@ impl Exact {
     /// # Errors
     /// Wrong parameters, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        if self.prepare {
+            return self.prepare(cx);
+        }
         self.save.check([&self.base.base[..], &self.queries[..]])?;
         let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
         let names = if self.exclude_self { other_names(&*base, &*queries)? } else { None };
         let one_more = (names.is_some() && self.k > 0 && (self.k as u64) < base.len()) as usize;
+        let metric = choose_metric(self.metric, &*base, cx);
         let params = ExactParams {
             k: self.k + one_more,
-            metric: choose_metric(self.metric, &*base, cx),
+            metric,
             on_bad: self.base.on_bad.into(),
             exclude_self: self.exclude_self && names.is_none(),
             memory_limit: self.memory_limit,
             checkpoint: self.save.out.as_deref().map(|o| beside(o, "part")),
+            codes: self.codes(metric, cx)?,
         };
-        let mut found = exact(&*base, &*queries, &params, &cx.screen)?;
+        let found = exact(&*base, &*queries, &params, &cx.screen);
+        let mut found = found.map_err(|e| of_codes(e, params.codes.as_deref()))?;
         if let Some((base, queries)) = &names {
             found.neighbors = without_self(&found.neighbors, base, queries, self.k);
         }
         let mut o = self.outcome(&found, &*base, &*queries, params.metric);
+        if let Some(codes) = &params.codes {
+            o.set("codes", codes.display().to_string()).line(format!("by the codes of {}", codes.display()));
+        }
         let begun = cx.elapsed();
         self.write(&found, &*base, &*queries, params.metric, &mut o)?;
         let write = self.save.out.as_ref().map(|_| cx.elapsed() - begun);
@@ -76,6 +97,54 @@ impl Exact {
         let (read, search) = (Some(found.read_seconds), Some(found.search_seconds));
         o.set("seconds", Seconds { read, search, write, total: cx.elapsed(), ..Seconds::default() });
         Ok(o)
+    }
+
+    /// Writes the codes of the base.
+    fn prepare(&self, cx: &Context) -> Result<Outcome> {
+        let base = self.base.open()?;
+        let out = match &self.save.out {
+            Some(out) => out.clone(),
+            None => codes_beside(&self.base.base)?,
+        };
+        check_folder(&out)?;
+        refuse_same(&self.base.base, &out)?;
+        let metric = choose_metric(self.metric, &*base, cx);
+        let params = PrepareParams { metric, on_bad: self.base.on_bad.into(), memory_limit: self.memory_limit };
+        let made = prepare(&*base, &out, &params, &cx.screen)?;
+        let mut o = Outcome::new("exact");
+        o.set("n", base.len()).set("d", base.dim()).set("metric", metric.name()).set("bytes", made.bytes);
+        o.set("out", out.display().to_string());
+        o.line(format!(
+            "codes of {} vectors of {} dimensions for {metric}: {} MB in {}, written to {}",
+            count(base.len()),
+            base.dim(),
+            count(made.bytes.div_ceil(1_000_000)),
+            time(cx.elapsed()),
+            out.display()
+        ));
+        if made.skipped > 0 {
+            o.set("skipped", made.skipped);
+            o.line(format!("left out because they cannot be ranked: {} of the base", count(made.skipped)));
+        }
+        o.set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
+        Ok(o)
+    }
+
+    /// The file of codes to use: the one that is named, or the one beside the base if it is for this metric.
+    fn codes(&self, metric: Metric, cx: &Context) -> Result<Option<PathBuf>> {
+        if self.codes.is_some() {
+            return Ok(self.codes.clone());
+        }
+        let path = codes_beside(&self.base.base)?;
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let info = codes_info(&path).map_err(|e| of_codes(e, Some(&path)))?;
+        if info.metric != metric {
+            cx.screen.say(&format!("{} is for {}: not used for {metric}", path.display(), info.metric));
+            return Ok(None);
+        }
+        Ok(Some(path))
     }
 
     fn outcome(&self, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric) -> Outcome {
@@ -120,6 +189,33 @@ impl Exact {
         };
         let (base_ids, query_ids) = (base_ids.as_ref(), query_ids.as_ref());
         self.save.save(&Found { neighbors: &found.neighbors, metric, base_ids, query_ids, run }, o)
+    }
+}
+
+/// Where the codes of a base lie unless they are named: beside its first file.
+fn codes_beside(base: &[String]) -> Result<PathBuf> {
+    let files = voisin_io::expand(base)?;
+    let mut name = String::new();
+    if let Some(dataset) = &files[0].dataset {
+        name += &dataset.replace('/', "_");
+        name.push('.');
+    }
+    if files.len() > 1 {
+        name += &format!("and{}.", files.len() - 1);
+    }
+    Ok(beside(&files[0].path, &(name + "codes8")))
+}
+
+/// What to do about codes that cannot be used.
+fn of_codes(e: Error, codes: Option<&Path>) -> Fail {
+    match &e {
+        Error::Corrupt { path, .. } | Error::Format { path, .. } | Error::NewerFormat { path, .. } if Some(&**path) == codes => {
+            Fail::data(
+                e.to_string(),
+                format!("`voisin exact --prepare` with the same --base and --metric makes {} anew", path.display()),
+            )
+        }
+        _ => e.into(),
     }
 }
 

@@ -17,10 +17,7 @@ impl Codes8Ref<'_> {
         match isa() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level was detected on this processor.
-            Isa::V4 => unsafe { below_v4(products, bias, scale, error, row, limit, out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Isa::V3 => unsafe { below_v3(products, bias, scale, error, row, limit, out) },
+            Isa::V3 | Isa::V4 => unsafe { below_v3(products, bias, scale, error, row, limit, out) },
             _ => below_body(products, bias, scale, error, row, limit, out),
         }
     }
@@ -51,14 +48,10 @@ fn below_body(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row:
     }
 }
 
+/// Also for AVX-512: on a Zen 5 this takes 0.16 ns a product, the body compiled for 512 bits 0.23, written by hand 0.18
+/// (`examples/codes`).
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn below_v3(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
-    below_body(products, bias, scale, error, row, limit, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn below_v4(products: &[i32], bias: &[f32], scale: &[f32], error: &[f32], row: Facts, limit: f32, out: &mut Vec<(u32, f32)>) {
     below_body(products, bias, scale, error, row, limit, out);
 }

@@ -3,6 +3,8 @@
 //! A tile's products become keys while they are in registers; where d is small, storing them and reading them again would
 //! take as long as the products themselves.
 
+#![allow(clippy::needless_range_loop)] // kernels: the index is the lane or the row of a tile
+
 use crate::int8::{Codes8Ref, Facts, LEFT, RIGHT, Rows8};
 use crate::one8::{self, FEW8, few8};
 use crate::{int8_available, tiles8};
@@ -32,11 +34,14 @@ pub fn near8<'a>(
     assert!(rows.len() <= FEW8 || rows.start.is_multiple_of(LEFT), "many rows start at a panel");
     #[cfg(target_arch = "x86_64")]
     if rows.len() > FEW8 && int8_available() {
-        for first in rows.clone().step_by(LEFT) {
-            let tile = Tile::new(left, first..(first + LEFT).min(rows.end), &right, &limits[first - rows.start..]);
-            let out = &mut out[first - rows.start..];
-            // SAFETY: VNNI is there; the sides and ranges were checked.
-            unsafe { tile.near_vnni(left, right, cols.clone(), out) };
+        let tile = |first: usize| Tile::new(left, first..(first + LEFT).min(rows.end), &right, &limits[first - rows.start..]);
+        let tiles: Vec<Tile> = rows.clone().step_by(LEFT).map(tile).collect();
+        // a panel stays in the first cache while all rows meet it
+        for from in cols.clone().step_by(RIGHT) {
+            for (tile, out) in tiles.iter().zip(out.chunks_mut(LEFT)) {
+                // SAFETY: VNNI is there; the sides and ranges were checked.
+                unsafe { tile.near_vnni(left, right, from, &cols, out) };
+            }
         }
         return;
     }
@@ -84,60 +89,76 @@ impl Tile {
         tile
     }
 
+    /// The tile's rows with the panel from column `from`. Plain loops: a closure that is not inlined would take the
+    /// accumulators out of their registers.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn near_vnni(&self, left: &Rows8, right: Codes8Ref<'_>, cols: Range<usize>, out: &mut [Vec<(u32, f32)>]) {
+    unsafe fn near_vnni(
+        &self,
+        left: &Rows8,
+        right: Codes8Ref<'_>,
+        from: usize,
+        cols: &Range<usize>,
+        out: &mut [Vec<(u32, f32)>],
+    ) {
         use std::arch::x86_64::*;
         let groups = left.groups;
-        let l = left.panels[self.first / LEFT * groups * LEFT * 4..][..groups * LEFT * 4].as_ptr().cast::<i32>();
-        for from in cols.clone().step_by(RIGHT) {
-            let r = right.panels[from / RIGHT * right.lines()..][..right.lines()].as_ptr();
-            let mut acc: [[__m512i; 2]; LEFT] = self.less.map(|x| [_mm512_set1_epi32(x); 2]);
-            for g in 0..groups {
-                // SAFETY: both panels hold `groups` steps.
-                unsafe {
-                    let (r0, r1) = (_mm512_load_si512(r.add(2 * g).cast()), _mm512_load_si512(r.add(2 * g + 1).cast()));
-                    let l = l.add(g * LEFT);
-                    for (i, a) in acc.iter_mut().enumerate() {
-                        let s = _mm512_set1_epi32(l.add(i).read_unaligned());
-                        a[0] = _mm512_dpbusd_epi32(a[0], r0, s);
-                        a[1] = _mm512_dpbusd_epi32(a[1], r1, s);
-                    }
+        let mut l = left.panels[self.first / LEFT * groups * LEFT * 4..][..groups * LEFT * 4].as_ptr().cast::<i32>();
+        let mut r = right.panels[from / RIGHT * right.lines()..][..right.lines()].as_ptr();
+        let mut acc = [[_mm512_setzero_si512(); 2]; LEFT];
+        for i in 0..LEFT {
+            acc[i] = [_mm512_set1_epi32(self.less[i]); 2];
+        }
+        for _ in 0..groups {
+            // SAFETY: both panels hold `groups` steps.
+            unsafe {
+                let (r0, r1) = (_mm512_load_si512(r.cast()), _mm512_load_si512(r.add(1).cast()));
+                for i in 0..LEFT {
+                    let s = _mm512_set1_epi32(l.add(i).read_unaligned());
+                    acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], r0, s);
+                    acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], r1, s);
                 }
+                l = l.add(LEFT);
+                r = r.add(2);
             }
-            let count = (cols.end - from).min(RIGHT) as u32;
-            let there = (u64::MAX >> (64 - count)) as u32;
-            let there = [there as __mmask16, (there >> 16) as __mmask16];
-            let mut facts = [[_mm512_setzero_ps(); 3]; 2];
-            for (half, facts) in facts.iter_mut().enumerate() {
-                for (fact, values) in facts.iter_mut().zip([right.bias, right.scale, right.error]) {
-                    // SAFETY: only values that are there are loaded.
-                    *fact = unsafe { _mm512_maskz_loadu_ps(there[half], values.as_ptr().wrapping_add(from + half * 16)) };
-                }
+        }
+        let there = u32::MAX >> (RIGHT - (cols.end - from).min(RIGHT));
+        let there = [there as __mmask16, (there >> 16) as __mmask16];
+        let mut facts = [[_mm512_setzero_ps(); 3]; 2];
+        for half in 0..2 {
+            let (at, m) = (from + half * 16, there[half]);
+            // SAFETY: only values that are there are loaded.
+            unsafe {
+                facts[half][0] = _mm512_maskz_loadu_ps(m, right.bias.as_ptr().wrapping_add(at));
+                facts[half][1] = _mm512_maskz_loadu_ps(m, right.scale.as_ptr().wrapping_add(at));
+                facts[half][2] = _mm512_maskz_loadu_ps(m, right.error.as_ptr().wrapping_add(at));
             }
-            // all masks first: the registers that hold products are not kept across calls
-            let mut masks = [0u32; LEFT];
+        }
+        // all masks first: the registers that hold products are not kept across calls
+        let mut masks = [0u32; LEFT];
+        let mut any = 0;
+        for i in 0..LEFT {
+            let (weight, scale, limit) =
+                (_mm512_set1_ps(self.weight[i]), _mm512_set1_ps(self.scale[i]), _mm512_set1_ps(self.limit[i]));
+            for half in 0..2 {
+                let [b, s, e] = facts[half];
+                let p = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][half]), s);
+                let key = _mm512_fnmadd_ps(scale, p, _mm512_fnmadd_ps(weight, e, b));
+                let mask = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(there[half], key, limit);
+                masks[i] |= (mask as u32) << (16 * half);
+            }
+            any |= masks[i];
+        }
+        if any != 0 {
+            let mut products = [[0i32; RIGHT]; LEFT];
             for i in 0..LEFT {
-                let mask = |half: usize| {
-                    let [b, s, e] = facts[half];
-                    let p = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][half]), s);
-                    let key = _mm512_fnmadd_ps(_mm512_set1_ps(self.weight[i]), e, b);
-                    let key = _mm512_fnmadd_ps(_mm512_set1_ps(self.scale[i]), p, key);
-                    _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(there[half], key, _mm512_set1_ps(self.limit[i])) as u32
-                };
-                masks[i] = mask(0) | mask(1) << 16;
-            }
-            if masks.iter().fold(0, |any, m| any | m) != 0 {
-                let mut products = [[0i32; RIGHT]; LEFT];
-                for (a, p) in acc.iter().zip(&mut products) {
-                    // SAFETY: room for 32 values.
-                    unsafe {
-                        _mm512_storeu_si512(p.as_mut_ptr().cast(), a[0]);
-                        _mm512_storeu_si512(p.as_mut_ptr().add(16).cast(), a[1]);
-                    }
+                // SAFETY: room for 32 values.
+                unsafe {
+                    _mm512_storeu_si512(products[i].as_mut_ptr().cast(), acc[i][0]);
+                    _mm512_storeu_si512(products[i].as_mut_ptr().add(16).cast(), acc[i][1]);
                 }
-                self.take(&masks, &products, &right, from, (from - cols.start) as u32, out);
             }
+            self.take(&masks, &products, &right, from, (from - cols.start) as u32, out);
         }
     }
 

@@ -1,10 +1,9 @@
 //! Searching one block: candidates from the bounds of a pass, settled in f64.
 
-use super::pass::{Pass, Products, Queries, Scratch};
+use super::pass::{Pass, Queries, Scratch};
 use crate::{Metric, TopK, Vectors};
 use rayon::prelude::*;
 use std::ops::Range;
-use voisin_kernels as kernels;
 
 /// Queries a unit of work: whole panels of every kernel, few enough to share among threads.
 const GROUP: usize = 48;
@@ -63,13 +62,16 @@ impl Task<'_> {
         seen: &[TopK<f64>],
         scratch: &mut Scratch,
     ) -> Vec<Vec<(f64, u64)>> {
-        let mut state: Vec<Candidates> = rows.clone().zip(seen).map(|(q, top)| Candidates::new(top, self.offset(q))).collect();
+        let mut state: Vec<Candidates> =
+            rows.clone().zip(seen).map(|(q, top)| Candidates::new(top, offset(self.queries, q))).collect();
+        let mut limits = Vec::with_capacity(rows.len());
         for from in cols.clone().step_by(TILE) {
             let tile = from..(from + TILE).min(cols.end);
-            pass.products(self.queries, rows.clone(), tile.clone(), scratch, |q, products| {
-                if !self.bad_queries[q] {
-                    state[q - rows.start].scan(self, pass, q, products, tile.clone());
-                }
+            limits.clear();
+            let limit = |(q, c): (usize, &Candidates)| if self.bad_queries[q] { f32::NEG_INFINITY } else { c.limit };
+            limits.extend(rows.clone().zip(&state).map(limit));
+            pass.near(self.queries, rows.clone(), &limits, tile, scratch, |q, hits| {
+                state[q - rows.start].take(self, pass, q, from, hits);
             });
         }
         state.into_iter().zip(rows).zip(seen).map(|((c, q), top)| self.settle(c, q, top)).collect()
@@ -82,7 +84,7 @@ impl Task<'_> {
         c.found.retain(|f| f.1 <= limit);
         c.found.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
         let query = self.queries.rows.row(q);
-        let offset = self.offset(q);
+        let offset = offset(self.queries, q);
         for &(column, lower) in &c.found {
             let worst = [top.worst(), seen.worst()].into_iter().flatten().fold(f64::INFINITY, f64::min);
             if lower > limit_of(worst, offset) {
@@ -92,16 +94,6 @@ impl Task<'_> {
             top.push(key, self.start + column as u64);
         }
         top.into_sorted()
-    }
-
-    /// Exact key minus the pass's key.
-    fn offset(&self, q: usize) -> f64 {
-        let query = self.queries.rows.row(q);
-        match self.queries.metric {
-            Metric::L2 => kernels::dot_f64(query, query),
-            Metric::Ip => 0.0,
-            Metric::Cosine => 1.0,
-        }
     }
 
     /// Every pair in f64: for values that f32 cannot bound.
@@ -120,8 +112,18 @@ impl Task<'_> {
     }
 }
 
+/// Exact key minus the pass's key.
+pub(super) fn offset(queries: &Queries<'_>, q: usize) -> f64 {
+    let query = queries.rows.row(q);
+    match queries.metric {
+        Metric::L2 => voisin_kernels::dot_f64(query, query),
+        Metric::Ip => 0.0,
+        Metric::Cosine => 1.0,
+    }
+}
+
 /// The pass's key that an exact key of `worst` allows, rounded up.
-fn limit_of(worst: f64, offset: f64) -> f32 {
+pub(super) fn limit_of(worst: f64, offset: f64) -> f32 {
     if worst == f64::INFINITY {
         return f32::INFINITY;
     }
@@ -142,13 +144,9 @@ impl Candidates {
         Candidates { k: seen.k(), limit, uppers: TopK::new(seen.k()), found: Vec::new() }
     }
 
-    fn scan(&mut self, task: &Task<'_>, pass: &Pass<'_>, q: usize, products: Products<'_>, cols: Range<usize>) {
-        let from = self.found.len();
-        pass.below(task.queries, q, products, cols.clone(), self.limit, &mut self.found);
-        let mut keep = from;
-        for i in from..self.found.len() {
-            let (column, lower) = self.found[i];
-            let column = column as usize + cols.start;
+    fn take(&mut self, task: &Task<'_>, pass: &Pass<'_>, q: usize, from: usize, hits: &[(u32, f32)]) {
+        for &(column, lower) in hits {
+            let column = column as usize + from;
             if lower > self.limit || (task.exclude_self && task.start + column as u64 == q as u64) {
                 continue;
             }
@@ -156,10 +154,8 @@ impl Candidates {
             if let Some(worst) = self.uppers.worst() {
                 self.limit = self.limit.min(worst);
             }
-            self.found[keep] = (column as u32, lower);
-            keep += 1;
+            self.found.push((column as u32, lower));
         }
-        self.found.truncate(keep);
         if self.found.len() > 4096 + 8 * self.k {
             let limit = self.limit;
             self.found.retain(|f| f.1 <= limit);

@@ -35,3 +35,40 @@ pub(super) fn block_rows(base: &dyn Source, nq: usize, params: &ExactParams) -> 
     }
     Ok(low.min(base.len()) as usize)
 }
+
+/// Rows a block of [`super::prepare`]: whole chunks, as many as memory allows.
+pub(super) fn prepare_rows(base: &dyn Source, chunk: usize, params: &super::PrepareParams) -> Result<usize> {
+    let d = base.dim() as u64;
+    let chunks = (DEFAULT_BLOCK as u64 / (4 * d * chunk as u64)).max(1);
+    let Some(limit) = params.memory_limit else {
+        return Ok((chunks * chunk as u64).min(base.len()) as usize);
+    };
+    // two blocks of f32; of one chunk codes, bytes to write, and the rows of unit length
+    let fixed = crate::watch::resident_bytes().unwrap_or(24 << 20) + (1 << 20);
+    let need = |rows: u64| {
+        let one = rows.min(chunk as u64);
+        let copies = if params.metric == crate::Metric::Cosine { 4 } else { 0 };
+        fixed + rows * 8 * d + one * ((2 + copies) * d + 64) + base.overhead(rows as usize)
+    };
+    let fits = (1..=chunks).rev().map(|c| (c * chunk as u64).min(base.len())).find(|&rows| need(rows) <= limit);
+    let least = (chunk as u64).min(base.len());
+    fits.map(|rows| rows as usize).ok_or_else(|| Error::Memory {
+        limit,
+        need: need(least),
+        what: format!("{least} rows of the base"),
+    })
+}
+
+/// Bytes of codes that may be mapped; an error if queries and results alone take more than the limit.
+pub(super) fn mappable(base: &dyn Source, nq: usize, params: &ExactParams) -> Result<u64> {
+    let Some(limit) = params.memory_limit else { return Ok(u64::MAX) };
+    let d = base.dim() as u64;
+    let threads = rayon::current_num_threads() as u64;
+    let queries = nq as u64 * (6 * d + 64 + super::prepared::bytes_a_query(params.k));
+    // a thread: its chunk of codes, products, rows that are fetched
+    let need = crate::watch::resident_bytes().unwrap_or(24 << 20) + queries + threads * ((4 << 20) + 64 * d) + base.overhead(1);
+    if need > limit {
+        return Err(Error::Memory { limit, need, what: format!("the results of {nq} queries") });
+    }
+    Ok(limit - need)
+}

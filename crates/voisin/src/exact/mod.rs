@@ -2,12 +2,19 @@
 
 mod block;
 mod checkpoint;
+mod codes;
 mod memory;
 pub(crate) mod pass;
+mod prepare;
+mod prepared;
 
 use crate::{Error, Matrix, Metric, Neighbors, OnBad, Result, Source, TopK, Vectors, Watch, for_each_block, screen};
 use block::Task;
+use codes::CodesFile;
+pub use codes::{CodesInfo, codes_info};
 use pass::Queries;
+pub use prepare::{PrepareParams, Prepared8, prepare};
+pub use prepared::Prepared;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,11 +35,21 @@ pub struct ExactParams {
     /// Where to keep what is finished, so that a killed run resumes; the caller removes it once the
     /// result is safe.
     pub checkpoint: Option<PathBuf>,
+    /// Codes of the base that [`prepare`] wrote: the first pass reads them in place of the base. The result is the same.
+    pub codes: Option<PathBuf>,
 }
 
 impl Default for ExactParams {
     fn default() -> Self {
-        ExactParams { k: 10, metric: Metric::L2, on_bad: OnBad::Error, exclude_self: false, memory_limit: None, checkpoint: None }
+        ExactParams {
+            k: 10,
+            metric: Metric::L2,
+            on_bad: OnBad::Error,
+            exclude_self: false,
+            memory_limit: None,
+            checkpoint: None,
+            codes: None,
+        }
     }
 }
 
@@ -80,6 +97,15 @@ pub fn exact(base: &dyn Source, queries: &dyn Source, params: &ExactParams, watc
     let (rows, bad_queries) = load_queries(queries, params)?;
     let (nq, metric) = (rows.n(), params.metric);
     let mut out = ExactResult { skipped_queries: bad_queries.iter().filter(|b| **b).count() as u64, ..Default::default() };
+    if let Some(path) = &params.codes {
+        let file = open_codes(path, base, nq, params)?;
+        let prepared = Queries::new(rows.view(), metric);
+        // plain code multiplies f32 faster than bytes, so that a batch gains nothing; very large values have no bounds
+        let faster = voisin_kernels::isa() != voisin_kernels::Isa::Portable || nq <= voisin_kernels::FEW8;
+        if faster && !prepared.large {
+            return by_codes(&file, base, &prepared, &bad_queries, params, watch, out);
+        }
+    }
     let block_rows = memory::block_rows(base, nq, params)?;
     let work = work_key(base, &rows, params);
     let saved = params.checkpoint.as_deref().and_then(|p| checkpoint::load(p, work, nq, params.k));
@@ -111,6 +137,41 @@ pub fn exact(base: &dyn Source, queries: &dyn Source, params: &ExactParams, watc
     out.neighbors = report(results, params);
     out.search_seconds = busy + start.elapsed().as_secs_f64();
     out.read_seconds = clock.elapsed().as_secs_f64() - out.search_seconds;
+    Ok(out)
+}
+
+/// Opens the codes of `base`, and refuses rows that were left out of them unless they are to be skipped.
+fn open_codes(path: &Path, base: &dyn Source, nq: usize, params: &ExactParams) -> Result<CodesFile> {
+    let file = CodesFile::open(path, memory::mappable(base, nq, params)?)?;
+    file.belongs(base, params.metric)?;
+    if file.header.bad > 0 && params.on_bad == OnBad::Error {
+        let first = file.header.first_bad.min(base.len() - 1);
+        let mut row = Matrix::zeros(1, base.dim());
+        base.read(first, row.data_mut())?;
+        let what = screen(row.view(), params.metric).first().map_or(crate::BadRow::NaN, |b| b.1);
+        let (name, row) = base.locate(first);
+        return Err(Error::BadRow { name, row, what });
+    }
+    Ok(file)
+}
+
+fn by_codes(
+    file: &CodesFile,
+    base: &dyn Source,
+    queries: &Queries<'_>,
+    bad_queries: &[bool],
+    params: &ExactParams,
+    watch: &dyn Watch,
+    mut out: ExactResult,
+) -> Result<ExactResult> {
+    let start = Instant::now();
+    let job = prepared::Job { file, base, queries, bad_queries, k: params.k, exclude_self: params.exclude_self };
+    watch.begin("exact", base.len(), "vectors");
+    let results = job.search(watch);
+    watch.end();
+    out.neighbors = report(results?, params);
+    out.skipped_base = file.header.bad;
+    out.search_seconds = start.elapsed().as_secs_f64();
     Ok(out)
 }
 
@@ -244,3 +305,6 @@ impl<'a> Saver<'a> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod prepared_tests;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 use voisin_kernels as kernels;
-use voisin_kernels::{Codes8, Key, Packed, Rows8, View};
+use voisin_kernels::{Codes8, Codes8Ref, FEW8, Key, Packed, Rows8, View, near8};
 
 /// Below this many queries the cost of encoding or packing the base is not earned back.
 const FEW_QUERIES: usize = 8;
@@ -24,7 +24,7 @@ pub(crate) struct Queries<'a> {
     scaled: Cow<'a, [f32]>,
     norms: Vec<f32>,
     bytes: bool,
-    large: bool,
+    pub(super) large: bool,
     packed: OnceLock<Packed>,
     codes: [OnceLock<Rows8>; 2],
 }
@@ -57,12 +57,26 @@ pub(crate) struct Pass<'a> {
 }
 
 enum Kind<'a> {
-    /// 8-bit codes; without error where base and queries are bytes.
-    Codes { codes: Codes8, exact: bool },
+    /// 8-bit codes; without error where the base is bytes.
+    Codes(Codes<'a>),
     /// Packed f32 and |x|² (or 0) per column.
     Products { packed: Packed, bias: Vec<f32> },
     /// The rows as they are, for few queries.
     Rows { rows: Cow<'a, [f32]>, bias: Vec<f32> },
+}
+
+enum Codes<'a> {
+    Own(Codes8),
+    Lent(Codes8Ref<'a>),
+}
+
+impl Codes<'_> {
+    fn view(&self) -> Codes8Ref<'_> {
+        match self {
+            Codes::Own(codes) => codes.view(),
+            Codes::Lent(codes) => *codes,
+        }
+    }
 }
 
 /// Buffers of one thread.
@@ -70,30 +84,66 @@ enum Kind<'a> {
 pub(crate) struct Scratch {
     floats: Vec<f32>,
     ints: Vec<i32>,
+    limits: Vec<f32>,
+    hits: Vec<Vec<(u32, f32)>>,
+}
+
+/// What a column's product becomes under a metric.
+pub(super) fn key_of(metric: Metric) -> Key {
+    if metric == Metric::L2 { Key::L2 } else { Key::Ip }
+}
+
+/// Longest rows that codes are made of.
+pub(super) const MAX_CODED: usize = 65_000;
+
+/// The codes of a block whose rows `bad` are taken out; bytes stay as they are. Dimensions: at most [`MAX_CODED`].
+pub(super) fn encode(block: Vectors<'_>, bad: &[usize], metric: Metric) -> Codes8 {
+    let clean = without(block, bad);
+    let rows = scaled(Vectors::new(&clean, block.d()), metric);
+    let exact = metric != Metric::Cosine && kernels::are_bytes(&rows);
+    let mut codes = Codes8::new(&rows, block.d(), key_of(metric), exact);
+    bad.iter().for_each(|&i| codes.exclude(i));
+    codes
+}
+
+/// Whether codes bound every product; not so for values so large that f32 cannot.
+pub(super) fn certified(codes: &Codes8) -> bool {
+    bounded(codes.largest_norm())
+}
+
+impl Pass<'static> {
+    /// The block's 8-bit codes, made once for any queries of this metric. Memory: n·(d + 12) bytes. `None` where
+    /// [`Pass::new`] gives none, or if the rows are too long for codes.
+    ///
+    /// Rows that are taken out later are for the caller to leave out of what [`Pass::near`] finds.
+    #[allow(dead_code, reason = "for lists that are kept encoded")]
+    #[allow(dead_code, reason = "for lists that are kept encoded")]
+    pub(crate) fn keep(block: Vectors<'_>, metric: Metric) -> Option<Self> {
+        if block.d() > MAX_CODED {
+            return None;
+        }
+        let codes = encode(block, &[], metric);
+        certified(&codes).then(|| Pass { n: block.n(), d: block.d(), reach: 1.0, kind: Kind::Codes(Codes::Own(codes)) })
+    }
 }
 
 impl<'a> Pass<'a> {
     /// Prepares `block`, whose rows `bad` are taken out. `None` if values are so large that f32 cannot bound them.
     pub(crate) fn new(block: Vectors<'a>, bad: &[usize], queries: &Queries<'_>) -> Option<Self> {
         let (n, d, metric) = (block.n(), block.d(), queries.metric);
-        let block_clean = without(block, bad);
         if queries.large {
             return None;
         }
-        let rows: Cow<'a, [f32]> = match (metric, block_clean) {
-            (Metric::Cosine, clean) => Cow::Owned(scaled(Vectors::new(&clean, d), metric).into_owned()),
-            (_, clean) => clean,
-        };
-        if queries.rows.n() > FEW_QUERIES && kernels::int8_available() && d <= 65_000 {
-            let exact = queries.bytes && kernels::are_bytes(&rows);
-            let key = if metric == Metric::L2 { Key::L2 } else { Key::Ip };
-            let mut codes = Codes8::new(&rows, d, key, exact);
-            bad.iter().for_each(|&i| codes.exclude(i));
-            if !bounded(codes.largest_norm()) {
-                return None;
-            }
-            return Some(Pass { kind: Kind::Codes { codes, exact }, n, d, reach: 1.0 });
+        // AVX2 multiplies bytes as fast as f32, plain code slower: encoding would gain nothing
+        if queries.rows.n() > FEW_QUERIES && kernels::int8_available() && d <= MAX_CODED {
+            let codes = encode(block, bad, metric);
+            return certified(&codes).then_some(Pass { kind: Kind::Codes(Codes::Own(codes)), n, d, reach: 1.0 });
         }
+        let clean = without(block, bad);
+        let rows: Cow<'a, [f32]> = match metric {
+            Metric::Cosine => Cow::Owned(scaled(Vectors::new(&clean, d), metric).into_owned()),
+            _ => clean,
+        };
         let mut bias = vec![0.0; n];
         bias.par_iter_mut().zip(rows.par_chunks(d)).for_each(|(b, r)| *b = kernels::dot(r, r));
         let reach = bias.iter().copied().fold(0.0, f32::max).sqrt() * (1.0 + f32::EPSILON * (16 + d / 64) as f32);
@@ -110,6 +160,71 @@ impl<'a> Pass<'a> {
             Kind::Rows { rows, bias }
         };
         Some(Pass { kind, n, d, reach })
+    }
+
+    /// Codes that lie elsewhere, as [`encode`] made them and [`certified`] allows.
+    pub(super) fn lent(codes: Codes8Ref<'a>) -> Self {
+        Pass { n: codes.n(), d: codes.d(), reach: 1.0, kind: Kind::Codes(Codes::Lent(codes)) }
+    }
+
+    /// Calls `each(query, hits)` for every query of `rows` that a column of `cols` is near enough to: hits are
+    /// (column − cols.start, lower bound) of the columns whose lower bound is at most the query's limit. A limit of −∞
+    /// leaves a query out. `cols` start at a multiple of 64; `rows` anywhere, but multiples of 12 cost least.
+    pub(crate) fn near(
+        &self,
+        q: &Queries<'_>,
+        rows: Range<usize>,
+        limits: &[f32],
+        cols: Range<usize>,
+        s: &mut Scratch,
+        mut each: impl FnMut(usize, &[(u32, f32)]),
+    ) {
+        assert_eq!(limits.len(), rows.len(), "a limit for every query");
+        let Kind::Codes(codes) = &self.kind else {
+            return self.near_products(q, rows, limits, cols, s, each);
+        };
+        let codes = codes.view();
+        // whole panels, unless there are so few queries that panels do not matter
+        let first = if rows.len() > FEW8 { rows.start / Rows8::WIDTH * Rows8::WIDTH } else { rows.start };
+        s.limits.clear();
+        s.limits.resize(rows.start - first, f32::NEG_INFINITY);
+        s.limits.extend(rows.clone().zip(limits).map(|(query, limit)| limit + self.pad(q, query)));
+        let count = rows.end - first;
+        s.hits.resize_with(s.hits.len().max(count), Vec::new);
+        s.hits[..count].iter_mut().for_each(Vec::clear);
+        near8(q.codes(codes.exact() && q.bytes), first..rows.end, codes, cols, &s.limits, &mut s.ints, &mut s.hits[..count]);
+        for query in rows {
+            let hits = &mut s.hits[query - first];
+            if !hits.is_empty() {
+                let pad = self.pad(q, query);
+                hits.iter_mut().for_each(|h| h.1 -= pad);
+                each(query, hits);
+            }
+        }
+    }
+
+    fn near_products(
+        &self,
+        q: &Queries<'_>,
+        rows: Range<usize>,
+        limits: &[f32],
+        cols: Range<usize>,
+        s: &mut Scratch,
+        mut each: impl FnMut(usize, &[(u32, f32)]),
+    ) {
+        // multiples of every tile's height
+        let first = if matches!(self.kind, Kind::Products { .. }) { rows.start / 12 * 12 } else { rows.start };
+        let mut hits = Vec::new();
+        self.products(q, first..rows.end, cols.clone(), s, |query, products| {
+            if query < rows.start || limits[query - rows.start] == f32::NEG_INFINITY {
+                return;
+            }
+            hits.clear();
+            self.below(q, query, products, cols.clone(), limits[query - rows.start], &mut hits);
+            if !hits.is_empty() {
+                each(query, &hits);
+            }
+        });
     }
 
     /// Number of rows.
@@ -130,9 +245,10 @@ impl<'a> Pass<'a> {
         let ldc = cols.len().next_multiple_of(64);
         let room = rows.len().next_multiple_of(24) * ldc;
         match &self.kind {
-            Kind::Codes { codes, exact } => {
+            Kind::Codes(codes) => {
+                let codes = codes.view();
                 s.ints.resize(room.max(s.ints.len()), 0);
-                kernels::tiles8(q.codes(*exact), rows.clone(), codes, cols.clone(), &mut s.ints, ldc);
+                kernels::tiles8(q.codes(codes.exact() && q.bytes), rows.clone(), codes, cols.clone(), &mut s.ints, ldc);
                 rows.enumerate().for_each(|(i, query)| each(query, Products::Ints(&s.ints[i * ldc..][..cols.len()])));
             }
             Kind::Products { packed, .. } => {
@@ -163,8 +279,9 @@ impl<'a> Pass<'a> {
     ) {
         let (from, pad) = (out.len(), self.pad(q, query));
         match (&self.kind, products) {
-            (Kind::Codes { codes, exact }, Products::Ints(p)) => {
-                codes.below(p, cols, q.codes(*exact).row(query), limit + pad, out)
+            (Kind::Codes(codes), Products::Ints(p)) => {
+                let codes = codes.view();
+                codes.below(p, cols, q.codes(codes.exact() && q.bytes).row(query), limit + pad, out)
             }
             (Kind::Products { bias, .. } | Kind::Rows { bias, .. }, Products::Floats(p)) => {
                 let scale = if q.metric == Metric::L2 { -2.0 } else { -1.0 };
@@ -186,7 +303,10 @@ impl<'a> Pass<'a> {
     /// Upper minus lower bound.
     pub(crate) fn width(&self, q: &Queries<'_>, query: usize, column: usize) -> f32 {
         let codes = match &self.kind {
-            Kind::Codes { codes, exact } => codes.width(column, q.codes(*exact).row(query)),
+            Kind::Codes(codes) => {
+                let codes = codes.view();
+                codes.width(column, q.codes(codes.exact() && q.bytes).row(query))
+            }
             _ => 0.0,
         };
         codes + 2.0 * self.pad(q, query)
@@ -198,7 +318,7 @@ impl<'a> Pass<'a> {
         let (d, norm) = (self.d as f32, q.norms[query]);
         let unit = if q.metric == Metric::Cosine { (d / 16.0 + 32.0) * norm * self.reach * 1.01 } else { 0.0 };
         let products = match self.kind {
-            Kind::Codes { .. } => 0.0,
+            Kind::Codes(_) => 0.0,
             _ => (d + 16.0) * norm * self.reach + (d / 32.0 + 16.0) * self.reach * self.reach,
         };
         (unit + products) * f32::EPSILON + 1e-30
