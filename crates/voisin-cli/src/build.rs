@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use voisin::index::{BuildParams, BuildReport, build};
+use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Index, build};
 use voisin::partition::{KMeansParams, Precision, TrainParams};
-use voisin::{Metric, Spec};
+use voisin::{Error, Matrix, Metric, Spec, read_all};
 
-use crate::common::{BaseArgs, Context, check_folder, choose_metric, parse_bytes, parse_metric};
+use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
 use crate::model::read_mlp;
@@ -18,6 +18,9 @@ const EXAMPLES: &str = "Examples:
   voisin build --base base.h5 --index LMI320,Flat -o index          (a learned index)
   voisin build --base base.h5 --index 'LMI320(512-384),Flat' --epochs 20 --precision f32 -o index
   voisin build --base base.h5 --index IVF320,Flat -o index          (k-means lists)
+  voisin build --base base.h5 --index 'IVF1024,RaBitQ4,Refine(SQ8)' -o index   (codes, and vectors to rank them by)
+  voisin build --base base.h5 --index PCA64,IVF1024,SQ8 -o index    (the 64 directions of largest variance)
+  voisin build --base base.h5 --queries old-queries.h5 -o index     (recall targets go by these queries)
   voisin build --base 'emb_*.npy' --index LMI320,Flat --train-size 100000 -o index
   voisin build --base base.h5 --index LMI320,Flat --model mlp.pth -o index     (no training)
 
@@ -36,8 +39,10 @@ enum PrecisionArg {
 pub struct Build {
     #[command(flatten)]
     base: BaseArgs,
-    /// Kind of index: Flat, IVF320,Flat (k-means lists), LMI320,Flat (learned lists), LMI320(512-384),Flat
-    /// [default: Flat below 20,000 vectors, else IVF with about 4 sqrt(n) lists]
+    /// Kind of index: words for transform, lists, code, refinement, of which the code is needed. PCA64 or OPQ16;
+    /// IVF320 (k-means lists) or LMI320 (learned lists), LMI320(512-384); Flat, F16, SQ8, SQ4, PQ16 (8 bits a part),
+    /// PQ16x4 (4 bits), RaBitQ1 to RaBitQ8 (bits a value); Refine(Flat), Refine(F16) or Refine(SQ8)
+    /// [default: by number and dimensions of the vectors; the reason is printed]
     #[arg(long, value_name = "SPEC")]
     index: Option<String>,
     /// Folder of the index
@@ -49,6 +54,12 @@ pub struct Build {
     /// Train on at most this many vectors [default: all for LMI, 256 a list for IVF]
     #[arg(long, value_name = "N")]
     train_size: Option<u64>,
+    /// Queries like those to come, on which recall targets are calibrated [default: rows of the base]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    queries: Vec<String>,
+    /// Calibrate recall targets on at most this many queries; 0 for no calibration
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    calibrate: usize,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
@@ -144,9 +155,12 @@ impl Build {
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
         let base = self.base.open()?;
+        let metric = choose_metric(self.metric, &*base, cx);
         let params = BuildParams {
             spec,
-            metric: choose_metric(self.metric, &*base, cx),
+            metric,
+            queries: calibration_queries(&self.queries, base.dim(), metric)?,
+            calibrate: self.calibrate,
             seed: cx.common.seed,
             on_bad: self.base.on_bad.into(),
             memory_limit: self.memory_limit,
@@ -157,7 +171,9 @@ impl Build {
             ..BuildParams::default()
         };
         let report = build(&*base, &self.out, &params, &cx.screen)?;
-        Ok(self.outcome(&report, cx))
+        let mut o = self.outcome(&report, cx);
+        targets(Index::open(&self.out)?.info().calibration.as_ref(), &mut o);
+        Ok(o)
     }
 
     fn outcome(&self, r: &BuildReport, cx: &Context) -> Outcome {
@@ -168,8 +184,9 @@ impl Build {
             assign: Some(s.assign),
             encode: Some(s.encode),
             write: Some(s.write),
-            search: None,
+            calibrate: Some(s.calibrate).filter(|c| *c > 0.0),
             total: cx.elapsed(),
+            ..Seconds::default()
         };
         let per_vector = r.bytes as f64 / r.n.max(1) as f64;
         let mut o = Outcome::new("build");
@@ -196,15 +213,48 @@ impl Build {
             o.line(format!("{} vectors were finished by an earlier run", count(r.resumed)));
         }
         o.line(format!(
-            "{}: read {}, train {}, assign {}, encode {}, write {}",
+            "{}: read {}, train {}, assign {}, encode {}, write {}, calibrate {}",
             time(cx.elapsed()),
             time(s.read),
             time(s.train),
             time(s.assign),
             time(s.encode),
-            time(s.write)
+            time(s.write),
+            time(s.calibrate)
         ));
         o.line(format!("{} in {} ({per_vector:.0} bytes a vector)", bytes(r.bytes), self.out.display()));
         o
     }
+}
+
+/// The queries that recall targets are calibrated on, where there are files of them.
+///
+/// # Errors
+/// Another dimension than the base has; what reading gives.
+pub fn calibration_queries(files: &[String], d: usize, metric: Metric) -> Result<Option<Matrix>> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let source = open_queries(files)?;
+    if source.is_empty() {
+        return Err(Error::Empty { name: source.name() }.into());
+    }
+    if source.dim() != d {
+        let (name, got) = (source.name(), source.dim());
+        return Err(Error::Dimension { name, expected: d, got, context: "the base".into() }.into());
+    }
+    Ok(Some(read_all(&*source, metric)?))
+}
+
+/// What a calibration promises, as key and line.
+pub fn targets(found: Option<&CalibrationInfo>, o: &mut Outcome) {
+    let Some(c) = found else { return };
+    o.set("calibration", serde_json::json!(c));
+    let one = |t: &voisin::index::Promise| match t.lists {
+        Some(lists) => format!("{} takes {lists:.1} lists", t.recall),
+        None => format!("{} is beyond what the codes keep, {:.4}", t.recall, c.best),
+    };
+    let all = c.targets.iter().map(one).collect::<Vec<_>>().join(", ");
+    let from = if c.given { "queries given" } else { "rows of the base as queries; others may be harder: --queries" };
+    o.line(format!("targets  recall {all} ({} {from})", count(c.queries as u64)));
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use voisin::index::Index;
 use voisin_io::inspect;
 
+use crate::build::targets;
 use crate::common::Context;
 use crate::fail::Result;
 use crate::outcome::{Outcome, Seconds, bytes, count};
@@ -61,11 +62,17 @@ fn index(dir: &Path, o: &mut Outcome) -> Result<()> {
         let widths: Vec<String> = [i.d].iter().chain(hidden).chain([&i.nlist]).map(usize::to_string).collect();
         o.line(format!("model    MLP {}", widths.join("-")));
     }
+    if let Some(transform) = &i.transform {
+        o.line(format!("first    {transform}"));
+    }
+    let refine = i.refine.as_ref().map(|r| format!("; {r}, {} bytes", count(i.refine_bytes as u64))).unwrap_or_default();
+    o.line(format!("codes    {}, {} bytes a vector{refine}", i.code, count(i.code_bytes as u64)));
     let [least, median, most] = i.list_sizes;
     let lists = count(i.nlist as u64);
     o.line(format!("lists    {lists}, of {least} to {most} vectors, median {median}; {} empty", i.empty_lists));
     let per_vector = format!("{:.0} bytes a vector", i.bytes_per_vector);
     o.line(format!("on disk  {}, {per_vector}, {} segments, {} changes", bytes(i.bytes), i.segments, i.generation));
+    targets(i.calibration.as_ref(), o);
     Ok(())
 }
 

@@ -124,6 +124,8 @@ pub struct Seconds {
     pub assign: Option<f64>,
     /// Codes.
     pub encode: Option<f64>,
+    /// Measuring what recall targets take.
+    pub calibrate: Option<f64>,
     /// Searching, without waiting for input.
     pub search: Option<f64>,
     /// Writing results or index.
@@ -140,6 +142,7 @@ impl From<Seconds> for Value {
             ("train", s.train),
             ("assign", s.assign),
             ("encode", s.encode),
+            ("calibrate", s.calibrate),
             ("search", s.search),
             ("write", s.write),
             ("total", Some(s.total)),

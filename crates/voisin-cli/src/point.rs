@@ -21,8 +21,17 @@ pub struct Latency {
 pub struct Point {
     /// The index.
     pub spec: String,
-    /// Lists visited; 0 where there are none (exact search).
+    /// Lists visited; 0 where there are none (exact search) and where a target decides.
     pub nprobe: usize,
+    /// Candidates a neighbour that went to the refinement, where the sweep names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refine: Option<usize>,
+    /// The recall that was aimed at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// Lists visited, a query.
+    #[serde(default)]
+    pub lists: f64,
     /// recall@k by id set, by k.
     pub recall: BTreeMap<usize, f64>,
     /// recall@k by distance, by k.
@@ -53,6 +62,24 @@ impl Point {
         self.recall.get(&k).copied().unwrap_or_default()
     }
 
+    /// The curve it belongs to: the index, and the refinement where several are measured.
+    pub fn series(&self) -> String {
+        self.refine.map_or_else(|| self.spec.clone(), |r| format!("{}, refine {r}", self.spec))
+    }
+
+    /// What stands beside it in a chart: its target, or its number of lists; nothing for exact search.
+    pub fn label(&self) -> Option<String> {
+        match self.target {
+            Some(target) => Some(format!("\u{2192}{target}")),
+            None => (self.nprobe > 0).then(|| self.nprobe.to_string()),
+        }
+    }
+
+    /// The lists visited, as tables show them.
+    pub fn lists_shown(&self) -> String {
+        if self.target.is_some() { format!("{:.1}", self.lists) } else { self.nprobe.to_string() }
+    }
+
     /// Takes over what an evaluation found.
     pub fn judge(&mut self, e: &Evaluation) {
         self.recall = by_k(&e.recall, |r| r.mean);
@@ -72,11 +99,20 @@ pub fn by_k(all: &[(usize, Recall)], value: impl Fn(&Recall) -> f64) -> BTreeMap
 pub fn table(points: &[Point]) -> String {
     let ks: Vec<usize> = points.first().map(|p| p.recall.keys().copied().collect()).unwrap_or_default();
     let recalls = ks.iter().map(|k| format!("recall@{k}"));
-    let head = ["index".to_string(), "nprobe".into()].into_iter().chain(recalls);
+    let (targets, refines) = (points.iter().any(|p| p.target.is_some()), points.iter().any(|p| p.refine.is_some()));
+    let mut first = vec!["index".to_string()];
+    first.extend(targets.then(|| "target".to_string()));
+    first.push(if targets { "lists" } else { "nprobe" }.to_string());
+    first.extend(refines.then(|| "refine".to_string()));
+    let head = first.into_iter().chain(recalls);
     let head: Vec<String> =
         head.chain(["queries/s", "p50 ms", "p99 ms", "build", "bytes/vector", "peak memory"].map(String::from)).collect();
     let rows = points.iter().map(|p| {
-        let mut row = vec![p.spec.clone(), p.nprobe.to_string()];
+        let dash = || "-".to_string();
+        let mut row = vec![p.spec.clone()];
+        row.extend(targets.then(|| p.target.map_or_else(dash, |t| t.to_string())));
+        row.push(p.lists_shown());
+        row.extend(refines.then(|| p.refine.map_or_else(dash, |r| r.to_string())));
         row.extend(ks.iter().map(|k| format!("{:.4}", p.recall_at(*k))));
         row.extend([
             count(p.queries_per_second.round() as u64),
@@ -142,6 +178,19 @@ mod tests {
         let widths: Vec<usize> = text.lines().map(|l| l.chars().count()).collect();
         assert!(widths.windows(2).all(|w| w[0] == w[1]), "{text}");
         assert!(text.contains("LMI320,Flat") && text.contains("52,000"));
+    }
+
+    #[test]
+    fn targets_and_refinements_have_columns_where_there_are_any() {
+        let mut points = sample_points();
+        points[1].target = Some(0.95);
+        points[1].lists = 6.25;
+        points[3].refine = Some(8);
+        let text = table(&points);
+        assert!(text.contains("target  lists  refine  recall@1"), "{text}");
+        assert!(text.lines().nth(2).unwrap().contains("0.95    6.2       -"), "{text}");
+        assert_eq!((points[1].label(), points[0].label()), (Some("\u{2192}0.95".into()), Some("1".into())));
+        assert_eq!((points[3].series(), points[2].series()), ("IVF320,Flat, refine 8".into(), "IVF320,Flat".into()));
     }
 
     #[test]

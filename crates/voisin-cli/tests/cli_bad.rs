@@ -166,7 +166,7 @@ fn dimensions_must_agree() {
 fn an_unknown_word_of_a_spec_is_pointed_at() {
     let (dir, base) = (Folder::new(), fixture("cli/base.npy"));
     for (spec, caret) in
-        [("IVF4,Flut", "     ^^^^"), ("IFV4,Flat", "^^^^"), ("IVF4,PQ8", "     ^^^"), ("LMI4(a),Flat", "^^^^^^^")]
+        [("IVF4,Flut", "     ^^^^"), ("IFV4,Flat", "^^^^"), ("IVF4,HNSW8", "     ^^^^^"), ("LMI4(a),Flat", "^^^^^^^")]
     {
         let message = bad(&["build", "--base", &base, "--index", spec, "-o", &dir.file("x")], 2);
         assert!(message.contains(&format!("\n  {spec}\n  {caret}\nhint: ")), "{message}");
@@ -204,7 +204,7 @@ fn a_newer_format_is_told_from_damage() {
     good(&["build", "--base", &base, "-o", &index]);
     let manifest = Path::new(&index).join("manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let newer = text.replacen("\"format\":1", "\"format\":99", 1).replacen("\"format\": 1", "\"format\": 99", 1);
+    let newer = text.replacen("\"format\": 2", "\"format\": 99", 1);
     assert_ne!(newer, text, "{text}");
     std::fs::write(&manifest, newer).unwrap();
     let message = bad(&["search", &index, "--queries", &base], 1);

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use voisin::eval::{Mode, measure};
 use voisin::index::{BuildParams, Ids, Index, SearchParams, build};
 use voisin::partition::{KMeansParams, TrainParams};
-use voisin::{Error, Metric, Neighbors, OnBad, Source, Spec, Watch, read_all};
+use voisin::{Error, Matrix, Metric, Neighbors, OnBad, Score, Source, Spec, Watch, read_all};
 
 use crate::common::Context;
 use crate::fail::{Fail, Result};
-use crate::outcome::peak_rss;
+use crate::outcome::{peak_rss, round};
 use crate::point::{Latency, Point};
 use crate::screen::Screen;
 
@@ -21,13 +21,28 @@ pub struct Job<'a> {
     pub spec: &'a Spec,
     pub metric: Metric,
     pub k: usize,
-    pub nprobe: &'a [usize],
+    pub asks: &'a [Ask],
+    /// Queries to calibrate on instead of rows of the base.
+    pub calibration: Option<Matrix>,
+    /// At most this many of them.
+    pub calibrate: usize,
     pub mode: Mode,
     pub repeat: usize,
     pub build_threads: usize,
     pub on_bad: OnBad,
     pub kmeans: KMeansParams,
     pub train: TrainParams,
+}
+
+/// One point of a sweep: a number of lists or a recall to aim at, and the refinement where the sweep names it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ask {
+    /// Lists to visit; 0 where a target decides.
+    pub nprobe: usize,
+    /// Recall to aim at.
+    pub target: Option<f32>,
+    /// Candidates a neighbour.
+    pub refine: Option<usize>,
 }
 
 /// What it leaves beside the neighbours.
@@ -74,6 +89,8 @@ impl Job<'_> {
             kmeans: self.kmeans.clone(),
             train: self.train.clone(),
             ids: Ids::Count,
+            queries: self.calibration.clone(),
+            calibrate: self.calibrate,
             ..BuildParams::default()
         };
         let at = dir.join("index");
@@ -81,11 +98,21 @@ impl Job<'_> {
         let index = Index::open(&at)?;
         let rows = read_all(queries, self.metric)?;
         let mut points = Vec::new();
-        for nprobe in sweep(self.nprobe, self.spec.nlist()) {
-            let search = SearchParams { k: self.k, nprobe, ..SearchParams::default() };
+        for (i, ask) in self.asks.iter().enumerate() {
+            let Ask { nprobe, target, refine } = *ask;
+            let search = SearchParams {
+                k: self.k,
+                nprobe: nprobe.max(1),
+                recall: target,
+                refine: refine.unwrap_or(0),
+                ..SearchParams::default()
+            };
             let speed = measure(&index, rows.view(), &search, self.mode, self.repeat, &cx.screen)?;
             points.push(Point {
                 nprobe,
+                refine,
+                target: target.map(|t| round(f64::from(t), 6)),
+                lists: round(speed.lists, 3),
                 queries_per_second: speed.queries_per_second,
                 latency_ms: Latency { p50: speed.p50_ms, p99: speed.p99_ms },
                 scanned: speed.scanned,
@@ -94,7 +121,7 @@ impl Job<'_> {
                 peak_rss_bytes: peak_rss(),
                 ..Point::default()
             });
-            save_neighbors(dir, nprobe, &speed.neighbors)?;
+            save_neighbors(dir, i, &speed.neighbors)?;
         }
         let path = dir.join(ANSWERS);
         let text = serde_json::to_vec(&Answers { points }).expect("numbers and strings");
@@ -112,6 +139,21 @@ impl Answers {
         let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
         Ok(serde_json::from_slice(&bytes).map_err(|e| Error::format(&path, e.to_string()))?)
     }
+}
+
+/// The points worth measuring of an index: every number of lists and every target with every refinement.
+pub fn asks(spec: &Spec, nprobe: &[usize], targets: &[f32], refine: &[usize]) -> Vec<Ask> {
+    let exact = spec.nlist() == 1 && spec.score == Score::Flat && spec.transform.is_none();
+    let refine: Vec<Option<usize>> =
+        if spec.refine.is_none() || refine.is_empty() { vec![None] } else { refine.iter().map(|r| Some(*r)).collect() };
+    // exact search meets any target
+    let lists = if exact && nprobe.is_empty() { vec![1] } else { sweep(nprobe, spec.nlist()) };
+    let targets = if exact { &[] } else { targets };
+    let points = |refine: Option<usize>| {
+        let lists = lists.iter().map(move |&nprobe| Ask { nprobe, target: None, refine });
+        lists.chain(targets.iter().map(move |&t| Ask { nprobe: 0, target: Some(t), refine }))
+    };
+    refine.into_iter().flat_map(points).collect()
 }
 
 /// The numbers of lists worth measuring in an index of `nlist`: ascending, none twice, none beyond all.
@@ -186,19 +228,19 @@ fn failure(dir: &Path) -> Option<Fail> {
     Some(Fail { message: text("message")?, caret: None, hint: text("hint"), code })
 }
 
-fn save_neighbors(dir: &Path, nprobe: usize, found: &Neighbors) -> Result<()> {
+fn save_neighbors(dir: &Path, point: usize, found: &Neighbors) -> Result<()> {
     let (ids, distances) = found.padded();
     let bytes = ids.iter().flat_map(|i| i.to_le_bytes()).chain(distances.iter().flat_map(|d| d.to_le_bytes()));
-    let path = dir.join(format!("neighbors-{nprobe}"));
+    let path = dir.join(format!("neighbors-{point}"));
     Ok(std::fs::write(&path, bytes.collect::<Vec<u8>>()).map_err(|e| Error::io(&path, e))?)
 }
 
-/// The neighbours that a child found with `nprobe` lists: `n` rows of at most `k`.
+/// The neighbours that a child found at a point: `n` rows of at most `k`.
 ///
 /// # Errors
 /// If they are not there or not as many.
-pub fn load_neighbors(dir: &Path, nprobe: usize, n: usize, k: usize) -> Result<Neighbors> {
-    let path = dir.join(format!("neighbors-{nprobe}"));
+pub fn load_neighbors(dir: &Path, point: usize, n: usize, k: usize) -> Result<Neighbors> {
+    let path = dir.join(format!("neighbors-{point}"));
     let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
     if bytes.len() != n * k * 12 {
         return Err(Error::format(&path, format!("{} bytes for {n} rows of {k} neighbours", bytes.len())).into());
@@ -232,5 +274,10 @@ mod tests {
     #[test]
     fn no_point_is_measured_twice() {
         assert_eq!((sweep(&[8, 1, 4, 4], 6), sweep(&[1, 2, 4], 1)), (vec![1, 4, 6], vec![1]));
+        let count = |spec: &str, n: &[usize], t: &[f32]| asks(&spec.parse().unwrap(), n, t, &[2, 8]).len();
+        assert_eq!(count("IVF6,Flat", &[1, 4, 9], &[0.9, 0.95]), 5);
+        assert_eq!(count("IVF6,RaBitQ4,Refine(SQ8)", &[1, 4, 9], &[0.9, 0.95]), 10);
+        assert_eq!((count("Flat", &[], &[0.9, 0.95]), count("Flat", &[1, 2], &[0.9])), (1, 1));
+        assert_eq!((count("SQ8", &[], &[0.9]), count("RaBitQ2,Refine(Flat)", &[1, 2], &[])), (1, 2));
     }
 }

@@ -13,11 +13,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use voisin::eval::{Mode, evaluate, usual_ks};
 use voisin::exact::{ExactParams, exact};
+use voisin::index::{BuildParams, default_spec};
 use voisin::{Metric, Neighbors, Source, Spec};
 use voisin_io::truth::read_neighbors;
 
-use crate::build::{KMeansArgs, TrainArgs};
-use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric};
+use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
+use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric, parse_recall};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, time};
 use crate::point::{Point, table};
@@ -25,11 +26,14 @@ use crate::report::{Report, command_line, facts};
 
 const EXAMPLES: &str = "Examples:
   voisin bench --base base.h5 --queries queries.h5 --index LMI320,Flat --index IVF320,Flat --nprobe 1,2,4,8 --threads 1
+  voisin bench --base base.h5 --queries queries.h5 --index 'IVF1024,RaBitQ4,Refine(SQ8)' --nprobe 8,16,32 --refine 2,4,8
+  voisin bench --base base.h5 --queries queries.h5 --recall 0.9,0.95,0.99        (what aiming at a recall delivers)
   voisin bench --base base.h5 --queries queries.h5 --truth gold.h5 --index Flat --index IVF1024,Flat -k 100 --report report.html
   voisin bench --base sift.hdf5 --queries sift.hdf5 --index IVF1024,Flat --mode single --threads 1 --json
 
 Without --truth the true neighbours are computed first; that is not part of any time. --threads is for searching; the build takes
---build-threads. Times are medians over --repeat runs after one that warms up. Latencies are always those of single queries.";
+--build-threads. Times are medians over --repeat runs after one that warms up. Latencies are always those of single queries.
+Recall targets go by rows of the base, or by --calibration; never by the queries that are measured.";
 
 /// `--mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -60,12 +64,22 @@ pub struct Bench {
     /// The true neighbours [default: computed]
     #[arg(long, value_name = "FILE")]
     truth: Option<String>,
-    /// Kinds of index to compare: Flat, IVF320,Flat, LMI320,Flat; once for each
-    #[arg(long, required = true, value_name = "SPEC")]
+    /// Kinds of index to compare: Flat, IVF320,Flat, IVF320,RaBitQ4,Refine(SQ8); once for each [default: the one that
+    /// `build` chooses, and Flat]
+    #[arg(long, value_name = "SPEC")]
     index: Vec<String>,
-    /// Numbers of lists to visit
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
+    /// Numbers of lists to visit [default: 1,2,4,8,16,32, or none with --recall]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
     nprobe: Vec<usize>,
+    /// Indexes with Refine(...): numbers of candidates for each neighbour that the codes pass on
+    #[arg(long, value_name = "R,R", value_delimiter = ',')]
+    refine: Vec<usize>,
+    /// Recalls to aim at: shows what the calibration of the index makes of them
+    #[arg(long, value_name = "X,X", value_delimiter = ',', value_parser = parse_recall)]
+    recall: Vec<f32>,
+    /// Queries to calibrate recall targets on [default: rows of the base]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    calibration: Vec<String>,
     /// Neighbours for each query
     #[arg(short, default_value_t = 10)]
     k: usize,
@@ -104,11 +118,10 @@ impl Bench {
     /// # Errors
     /// Wrong parameters, bad data, no room for the index; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let specs = self.check()?;
+        let mut specs = self.check()?;
         if let (Some(i), Some(dir)) = (self.child, &self.child_dir) {
-            let spec = specs.get(i).ok_or_else(|| Fail::usage("no such spec", "--child is for internal use"))?;
             let mut o = Outcome::new("bench");
-            if let Err(fail) = self.measure(spec, dir, cx) {
+            if let Err(fail) = self.measure(i, specs, dir, cx) {
                 child::leave_failure(dir, &fail);
                 o.exit_with(fail.code);
             }
@@ -116,6 +129,9 @@ impl Bench {
         }
         let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
         let metric = choose_metric(self.metric, &*base, cx);
+        if specs.is_empty() {
+            specs = self.chosen(&*base, metric, Some(cx));
+        }
         let (truth, truth_from) = self.truth(&*base, &*queries, metric, cx)?;
         let scratch = self.scratch_folder()?;
         let mut points = Vec::new();
@@ -140,8 +156,9 @@ impl Bench {
     }
 
     fn check(&self) -> Result<Vec<Spec>> {
-        for (name, value) in [("k", self.k), ("repeat", self.repeat), ("nprobe", self.nprobe.iter().copied().min().unwrap_or(0))]
-        {
+        let least = |all: &[usize]| all.iter().copied().min().unwrap_or(1);
+        let values = [("k", self.k), ("repeat", self.repeat), ("nprobe", least(&self.nprobe)), ("refine", least(&self.refine))];
+        for (name, value) in values {
             if value == 0 {
                 return Err(voisin::Error::param(name, 0, "at least 1").into());
             }
@@ -201,8 +218,8 @@ impl Bench {
         let answers = child::Answers::load(&dir)?;
         let has_distances = (0..truth.len()).all(|q| truth.distances(q).iter().all(|d| !d.is_nan()));
         let mut points = Vec::new();
-        for mut point in answers.points {
-            let found = child::load_neighbors(&dir, point.nprobe, truth.len(), self.k)?;
+        for (i, mut point) in answers.points.into_iter().enumerate() {
+            let found = child::load_neighbors(&dir, i, truth.len(), self.k)?;
             point.judge(&evaluate(&found, truth, &usual_ks(self.k), has_distances.then_some(metric))?);
             point.spec = spec.to_string();
             points.push(point);
@@ -244,6 +261,19 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// The index that is built where nobody names one, and exact search beside it.
+    fn chosen(&self, base: &dyn Source, metric: Metric, say: Option<&Context>) -> Vec<Spec> {
+        let (spec, why) = default_spec(base.len(), base.dim(), metric);
+        if let Some(cx) = say {
+            cx.screen.say(&format!("{spec} ({why})"));
+        }
+        let mut all = vec![spec, Spec::flat()];
+        all.dedup();
+        all
+    }
+}
+
 /// The file without its folder and data set.
 pub fn short_name(name: &str) -> String {
     let file = name.split("::").next().unwrap_or(name);
@@ -252,14 +282,24 @@ pub fn short_name(name: &str) -> String {
 
 impl Bench {
     /// What the child does: build, open, sweep.
-    fn measure(&self, spec: &Spec, dir: &Path, cx: &Context) -> Result<()> {
+    fn measure(&self, i: usize, mut specs: Vec<Spec>, dir: &Path, cx: &Context) -> Result<()> {
         let base = self.base.open()?;
         let metric = self.metric.or(base.metric()).unwrap_or(Metric::L2);
+        if specs.is_empty() {
+            specs = self.chosen(&*base, metric, None);
+        }
+        let spec = specs.get(i).ok_or_else(|| Fail::usage("no such spec", "--child is for internal use"))?;
+        let usual = [1, 2, 4, 8, 16, 32];
+        let nprobe = if self.nprobe.is_empty() && self.recall.is_empty() { &usual[..] } else { &self.nprobe[..] };
+        let asks = child::asks(spec, nprobe, &self.recall, &self.refine);
         let job = child::Job {
             spec,
             metric,
             k: self.k,
-            nprobe: &self.nprobe,
+            asks: &asks,
+            calibration: calibration_queries(&self.calibration, base.dim(), metric)?,
+            // without a target nothing is calibrated, so that the time of the build is that of the index alone
+            calibrate: if self.recall.is_empty() { 0 } else { BuildParams::default().calibrate },
             mode: self.mode.into(),
             repeat: self.repeat,
             build_threads: self.build_threads,

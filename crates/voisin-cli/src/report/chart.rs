@@ -49,7 +49,7 @@ pub fn figure(report: &Report) -> String {
         return String::new();
     }
     let (k, scale) = (report.k, Scale::of(&report.points, report.k));
-    let names = report.specs();
+    let names = report.series();
     let label = format!("Recall@{k} against queries per second of {}", names.join(", "));
     let mut s = format!("<figure>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", escape(&label));
     axes(&mut s, &scale, k);
@@ -61,8 +61,8 @@ pub fn figure(report: &Report) -> String {
     s += "</svg>\n";
     let _ = writeln!(
         s,
-        "<figcaption>Up and to the right is better. A point is one number of lists visited, written beside it; \
-         the speed axis is logarithmic.</figcaption>\n</figure>"
+        "<figcaption>Up and to the right is better. A point is one number of lists visited, written beside it, or the recall \
+         aimed at, after an arrow; the speed axis is logarithmic.</figcaption>\n</figure>"
     );
     s
 }
@@ -104,7 +104,7 @@ fn axes(s: &mut String, scale: &Scale, k: usize) {
 
 /// The points of a spec by recall.
 fn sorted<'a>(report: &'a Report, spec: &str) -> Vec<&'a Point> {
-    let mut points: Vec<&Point> = report.points.iter().filter(|p| p.spec == spec).collect();
+    let mut points: Vec<&Point> = report.points.iter().filter(|p| p.series() == spec).collect();
     points.sort_by(|a, b| a.recall_at(report.k).total_cmp(&b.recall_at(report.k)));
     points
 }
@@ -124,7 +124,8 @@ fn height(curve: &[&Point], k: usize, recall: f64) -> Option<f64> {
 
 fn curve(s: &mut String, scale: &Scale, k: usize, i: usize, curves: &[Vec<&Point>], taken: &mut Vec<(f64, f64)>) {
     let points = &curves[i];
-    let name = points.first().map_or("", |p| p.spec.as_str());
+    let name = points.first().map(|p| p.series()).unwrap_or_default();
+    let name = name.as_str();
     let at = |p: &Point| (scale.x(p.recall_at(k)), scale.y(log_speed(p)));
     let _ = writeln!(s, "<g class=\"c{}\">", i % COLORS);
     if points.len() > 1 {
@@ -133,16 +134,21 @@ fn curve(s: &mut String, scale: &Scale, k: usize, i: usize, curves: &[Vec<&Point
     }
     for p in points {
         let (x, y) = at(p);
-        let lists = if p.nprobe > 0 { format!(", {} lists", p.nprobe) } else { String::new() };
+        let lists = match p.target {
+            Some(target) => format!(", {target} aimed at, {} lists", p.lists_shown()),
+            None if p.nprobe > 0 => format!(", {} lists", p.nprobe),
+            None => String::new(),
+        };
         let text = format!("{name}{lists}: recall@{k} {:.4}, {} queries/s", p.recall_at(k), count(p.queries_per_second as u64));
         let _ = writeln!(s, "<g>{}<title>{}</title></g>", mark(i, x, y), escape(&text));
         // the label stands on the side where no other curve passes
         let covered = |c: &Vec<&Point>| height(c, k, p.recall_at(k)).is_some_and(|h| h > log_speed(p));
         let below = curves.iter().enumerate().any(|(j, c)| j != i && covered(c));
         let dy = if below { 21.0 } else { -11.0 };
-        if p.nprobe > 0 && taken.iter().all(|t| (t.0 - x).abs() > 14.0 || (t.1 - (y + dy)).abs() > 12.0) {
+        let free = taken.iter().all(|t| (t.0 - x).abs() > 14.0 || (t.1 - (y + dy)).abs() > 12.0);
+        if let Some(label) = p.label().filter(|_| free) {
             taken.push((x, y + dy));
-            let _ = writeln!(s, "<text class=\"n\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", y + dy, p.nprobe);
+            let _ = writeln!(s, "<text class=\"n\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", y + dy);
         }
     }
     // names in a column at the lower left, where no curve goes: few lists are fast

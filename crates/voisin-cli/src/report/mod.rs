@@ -61,34 +61,42 @@ impl Report {
         Ok(file.commit()?)
     }
 
-    /// The specs in the order in which they appear.
-    fn specs(&self) -> Vec<&str> {
-        let mut specs: Vec<&str> = Vec::new();
+    /// The curves in the order in which they appear.
+    fn series(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
         for p in &self.points {
-            if !specs.contains(&p.spec.as_str()) {
-                specs.push(&p.spec);
+            if !all.contains(&p.series()) {
+                all.push(p.series());
             }
         }
-        specs
+        all
     }
 
     fn table(&self) -> String {
-        let specs = self.specs();
+        let series = self.series();
+        let targets = self.points.iter().any(|p| p.target.is_some());
         let ks: Vec<usize> = self.points.first().map(|p| p.recall.keys().copied().collect()).unwrap_or_default();
-        let mut t = String::from("<div class=\"scroll\"><table>\n<thead><tr><th>index</th><th>lists<br>visited</th>");
+        let mut t = String::from("<div class=\"scroll\"><table>\n<thead><tr><th>index</th>");
+        t += if targets { "<th>recall<br>aimed at</th>" } else { "" };
+        t += "<th>lists<br>visited</th>";
         for k in &ks {
             let _ = write!(t, "<th>recall<br>@{k}</th>");
         }
         let _ = write!(t, "<th>worst tenth<br>@{}</th><th>queries/s</th><th>p50<br>ms</th><th>p99<br>ms</th>", self.k);
         t += "<th>build</th><th>bytes a<br>vector</th><th>peak<br>memory</th></tr></thead>\n<tbody>\n";
-        let mut last = "";
+        let mut last = String::new();
         for p in &self.points {
-            let color = specs.iter().position(|s| *s == p.spec).unwrap_or(0) % chart::COLORS;
-            let first = if p.spec != last { " class=\"first\"" } else { "" };
-            last = &p.spec;
-            let name = escape(&p.spec);
-            let lists = measured(p.nprobe as f64, |n| n.to_string());
-            let _ = write!(t, "<tr{first}><td class=\"c{color}\"><span class=\"swatch\"></span>{name}</td><td>{lists}</td>");
+            let own = p.series();
+            let color = series.iter().position(|s| *s == own).unwrap_or(0) % chart::COLORS;
+            let first = if own != last { " class=\"first\"" } else { "" };
+            let name = escape(&own);
+            last = own;
+            let _ = write!(t, "<tr{first}><td class=\"c{color}\"><span class=\"swatch\"></span>{name}</td>");
+            if targets {
+                let _ = write!(t, "<td>{}</td>", p.target.map_or_else(|| "–".into(), |x| x.to_string()));
+            }
+            let lists = if p.target.is_some() { p.lists } else { p.nprobe as f64 };
+            let _ = write!(t, "<td>{}</td>", measured(lists, |_| p.lists_shown()));
             for k in &ks {
                 let interval = p.interval_95.get(k).filter(|_| *k == self.k);
                 let interval = interval.map(|i| format!(" <small>±{:.3}</small>", (i[1] - i[0]) / 2.0)).unwrap_or_default();

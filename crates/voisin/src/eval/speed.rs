@@ -39,6 +39,8 @@ pub struct Speed {
     pub p99_ms: f64,
     /// Vectors compared, a query.
     pub scanned: f64,
+    /// Lists visited, a query.
+    pub lists: f64,
 }
 
 /// At most this many queries are sent one by one to find the latencies of a batch run.
@@ -85,6 +87,7 @@ pub fn measure(
         p50_ms: quantile(&mut latencies, 0.5) * 1e3,
         p99_ms: quantile(&mut latencies, 0.99) * 1e3,
         scanned: warm.scanned as f64 / queries.n() as f64,
+        lists: warm.lists as f64 / queries.n() as f64,
         neighbors: warm.neighbors,
     })
 }
