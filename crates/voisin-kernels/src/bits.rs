@@ -91,11 +91,58 @@ fn dot_body(row: &[u64], bits: usize, q: &[i8]) -> i32 {
 /// # Panics
 /// If `codes` is not a whole number of words or `row` not `bits` words for every 64 codes.
 pub fn planes_pack(codes: &[u8], bits: usize, row: &mut [u64]) {
-    assert!(codes.len().is_multiple_of(WORD) && row.len() * WORD == codes.len() * bits);
+    assert!((1..=8).contains(&bits) && codes.len().is_multiple_of(WORD) && row.len() * WORD == codes.len() * bits);
+    #[cfg(target_arch = "x86_64")]
+    if isa() == Isa::V4 {
+        // SAFETY: the level was detected on this processor; the assert bounds both sides.
+        return unsafe { v4::pack(codes, bits, row) };
+    }
     for (planes, codes) in row.chunks_exact_mut(bits).zip(codes.chunks_exact(WORD)) {
         for (b, plane) in planes.iter_mut().enumerate() {
             *plane = codes.iter().enumerate().fold(0, |w, (j, &c)| w | ((c >> b & 1) as u64) << j);
         }
+    }
+}
+
+/// Codes of `bits` bits of the values of a row times `scale`: the sign on top, then the magnitude cut to a whole number, counted
+/// from the origin outwards on either side. `centred` gets the codes less the middle of their range, as values.
+///
+/// # Panics
+/// If the slices differ in length or `bits` is not 1 to 8.
+pub fn signed_codes(row: &[f32], scale: f32, bits: usize, codes: &mut [u8], centred: &mut [f32]) {
+    assert!((1..=8).contains(&bits) && row.len() == codes.len() && row.len() == centred.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { signed_v4(row, scale, bits, codes, centred) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::V3 => unsafe { signed_v3(row, scale, bits, codes, centred) },
+        _ => signed_body(row, scale, bits, codes, centred),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn signed_v4(row: &[f32], scale: f32, bits: usize, codes: &mut [u8], centred: &mut [f32]) {
+    signed_body(row, scale, bits, codes, centred);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn signed_v3(row: &[f32], scale: f32, bits: usize, codes: &mut [u8], centred: &mut [f32]) {
+    signed_body(row, scale, bits, codes, centred);
+}
+
+#[inline(always)]
+fn signed_body(row: &[f32], scale: f32, bits: usize, codes: &mut [u8], centred: &mut [f32]) {
+    let (half, top) = ((1i32 << (bits - 1)), ((1i32 << (bits - 1)) - 1) as f32);
+    let middle = half as f32 - 0.5;
+    for ((&v, code), x) in row.iter().zip(codes).zip(centred) {
+        let k = (v.abs() * scale).min(top) as i32;
+        let c = if v > 0.0 { half + k } else { half - 1 - k };
+        *code = c as u8;
+        *x = c as f32 - middle;
     }
 }
 
@@ -237,6 +284,17 @@ mod v4 {
         }
         for (row, o) in rows[first_of_rest..].chunks_exact(words).zip(rest) {
             *o = planes_dot(row, 1, q);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) fn pack(codes: &[u8], bits: usize, row: &mut [u64]) {
+        for (planes, codes) in row.chunks_exact_mut(bits).zip(codes.as_chunks::<WORD>().0) {
+            // SAFETY: there are 64 codes.
+            let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
+            for (b, plane) in planes.iter_mut().enumerate() {
+                *plane = _mm512_test_epi8_mask(codes, _mm512_set1_epi8((1u8 << b) as i8));
+            }
         }
     }
 

@@ -99,6 +99,15 @@ impl Estimator<'_> {
         }
     }
 
+    /// Whether a batch is faster list by list. Tables of 8 bits a part fill the cache: queries that take turns drive each
+    /// other's out.
+    pub(crate) fn by_list(&self) -> bool {
+        match self {
+            Estimator::Pq(code) => code.bits() == 4,
+            Estimator::RaBitQ(_) => true,
+        }
+    }
+
     /// From this many queries of a run on, [`Estimator::scan_many`] is faster than one after the other.
     pub(crate) fn many(&self) -> usize {
         match self {

@@ -24,7 +24,7 @@ use super::Training;
 use super::rotation::Rotation;
 use crate::{Matrix, Vectors};
 use rayon::prelude::*;
-use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack, prefetch};
+use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack, prefetch, signed_codes};
 
 /// Deviations that the error bound is wide.
 const EPSILON: f64 = 1.9;
@@ -92,12 +92,12 @@ impl RaBitQ {
         let mean = mean.into_iter().map(|m| m as f32).collect();
         let mut code = RaBitQ { bits, ip: with.ip, stretch: 1.0, mean, rotation: Rotation::new(d) };
         let step = (rows.n() / 256).max(1);
-        let mut sample = Vec::new();
+        let (mut sample, mut line) = (Vec::new(), Line::new(&code));
         for i in (0..rows.n()).step_by(step).take(256) {
-            let (r, _) = code.residual(rows.row(i), with.centres.map(|c| c.row(with.lists[i] as usize)));
-            let norm = dot_f64(&r, &r).sqrt();
+            code.residual(rows.row(i), with.centres.map(|c| c.row(with.lists[i] as usize)), &mut line);
+            let norm = dot_f64(&line.r, &line.r).sqrt();
             if norm > 0.0 {
-                sample.push(r.iter().map(|v| (*v as f64 / norm) as f32).collect::<Vec<f32>>());
+                sample.push(line.r.iter().map(|v| (*v as f64 / norm) as f32).collect::<Vec<f32>>());
             }
         }
         let root = (code.padded() as f32).sqrt();
@@ -156,85 +156,71 @@ impl RaBitQ {
     }
 
     /// The rotated residual and the rotated centre less the mean.
-    fn residual(&self, row: &[f32], centre: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
-        let (mut r, mut c) = (vec![0.0; self.padded()], vec![0.0; self.padded()]);
+    fn residual(&self, row: &[f32], centre: Option<&[f32]>, s: &mut Line) {
+        let d = self.mean.len();
         match centre {
             Some(centre) => {
-                let less: Vec<f32> = row.iter().zip(centre).map(|(x, c)| x - c).collect();
-                self.rotation.apply(&less, &mut r);
-                let less: Vec<f32> = centre.iter().zip(&self.mean).map(|(c, m)| c - m).collect();
-                self.rotation.apply(&less, &mut c);
+                s.less.clear();
+                s.less.extend(row.iter().zip(centre).map(|(x, c)| x - c));
+                self.rotation.apply(&s.less[..d], &mut s.r);
+                s.less.clear();
+                s.less.extend(centre.iter().zip(&self.mean).map(|(c, m)| c - m));
             }
             None => {
-                self.rotation.apply(row, &mut r);
-                let less: Vec<f32> = self.mean.iter().map(|m| -m).collect();
-                self.rotation.apply(&less, &mut c);
+                self.rotation.apply(row, &mut s.r);
+                s.less.clear();
+                s.less.extend(self.mean.iter().map(|m| -m));
             }
         }
-        (r, c)
+        self.rotation.apply(&s.less, &mut s.c);
     }
 
     /// Records of rows, each by itself.
     pub(crate) fn encode(&self, rows: Vectors<'_>, lists: &[u32], centres: Option<&Matrix>, out: &mut [u8]) {
         let bytes = self.row_bytes();
         out.par_chunks_mut(bytes * 64).enumerate().for_each(|(b, out)| {
-            let mut codes = vec![0u8; self.padded()];
-            let mut words = vec![0u64; self.words() + self.stride()];
+            let mut line = Line::new(self);
             for (i, out) in out.chunks_exact_mut(bytes).enumerate() {
                 let row = 64 * b + i;
-                let centre = centres.map(|c| c.row(lists[row] as usize));
-                self.record(rows.row(row), centre, &mut codes, &mut words, out);
+                self.record(rows.row(row), centres.map(|c| c.row(lists[row] as usize)), &mut line, out);
             }
         });
     }
 
-    fn record(&self, row: &[f32], centre: Option<&[f32]>, codes: &mut [u8], words: &mut [u64], out: &mut [u8]) {
-        let (r, c) = self.residual(row, centre);
-        let square = dot_f64(&r, &r);
-        let inverse = if square > 0.0 { (self.stretch as f64 / square.sqrt()) as f32 } else { 0.0 };
-        let (half, top) = (1u8 << (self.bits - 1), self.levels() - 1.0);
-        for (code, &v) in codes.iter_mut().zip(&r) {
-            let k = (v.abs() * inverse).floor().min(top) as u8;
-            *code = if v > 0.0 { half + k } else { half - 1 - k };
-        }
-        let shift = ((1u32 << self.bits) - 1) as f64 / 2.0;
-        let all = self.line(&r, &c, row, centre, square, |i| codes[i] as f64 - shift);
-        let signs = self.line(&r, &c, row, centre, square, |i| if r[i] > 0.0 { 0.5 } else { -0.5 });
-        let w = self.words();
-        let (sign_words, rest) = words.split_at_mut(w);
-        let (low, pair) = rest.split_at_mut(w * (self.bits - 1));
-        pair[0] = (all.add as f32).to_bits() as u64 | ((all.res as f32).to_bits() as u64) << 32;
+    fn record(&self, row: &[f32], centre: Option<&[f32]>, s: &mut Line, out: &mut [u8]) {
+        self.residual(row, centre, s);
+        let square = dot_f64(&s.r, &s.r);
+        let rc = if self.ip { centre.map_or(0.0, |c| dot_f64(row, c) - dot_f64(c, c)) } else { 0.0 };
+        let (w, low) = (self.words(), self.words() * (self.bits - 1));
+        // signs alone first: the codes of all bits take their place
+        signed_codes(&s.r, 1.0, 1, &mut s.codes, &mut s.x);
+        planes_pack(&s.codes, 1, &mut s.words[..w]);
+        let signs = self.factors(s, square, rc);
+        let scale = if square > 0.0 { (self.stretch as f64 / square.sqrt()) as f32 } else { 0.0 };
+        signed_codes(&s.r, scale, self.bits, &mut s.codes, &mut s.x);
+        let all = self.factors(s, square, rc);
         if self.bits > 1 {
-            let lower: Vec<u8> = codes.iter().map(|c| c & (half - 1)).collect();
-            planes_pack(&lower, self.bits - 1, low);
+            planes_pack(&s.codes, self.bits - 1, &mut s.words[w..w + low]);
         }
-        codes.iter_mut().for_each(|c| *c >>= self.bits - 1);
-        planes_pack(codes, 1, sign_words);
-        let at = 8 * words.len();
-        out[..at].copy_from_slice(bytemuck::cast_slice(words));
+        s.words[w + low] = (all.add as f32).to_bits() as u64 | ((all.res as f32).to_bits() as u64) << 32;
+        let at = 8 * s.words.len();
+        out[..at].copy_from_slice(bytemuck::cast_slice(&s.words));
         if self.bits > 1 {
             let facts = [down(signs.add), nearest(signs.res), up(signs.err)];
             out[at..].copy_from_slice(bytemuck::cast_slice(&facts));
         }
     }
 
-    /// `add`, `res` and error of a code.
-    fn line(&self, r: &[f32], c: &[f32], row: &[f32], centre: Option<&[f32]>, square: f64, code: impl Fn(usize) -> f64) -> Line {
-        let (mut rx, mut cx, mut xx) = (0.0, 0.0, 0.0);
-        for (i, (&r, &c)) in r.iter().zip(c).enumerate() {
-            let x = code(i);
-            rx += r as f64 * x;
-            cx += c as f64 * x;
-            xx += x * x;
-        }
+    /// `add`, `res` and error of the centred code in `s.x`; `rc` is <r, c>.
+    fn factors(&self, s: &Line, square: f64, rc: f64) -> Factors {
+        let (rx, cx, xx) = (dot_f64(&s.r, &s.x), dot_f64(&s.c, &s.x), dot_f64(&s.x, &s.x));
         let f = if rx > 0.0 { square / rx } else { 0.0 };
-        let spread = (f * f * xx - square).max(0.0) / (r.len().max(2) - 1) as f64;
+        let spread = (f * f * xx - square).max(0.0) / (s.r.len().max(2) - 1) as f64;
         let err = EPSILON * spread.sqrt();
         if self.ip {
-            let rc = centre.map_or(0.0, |c| dot_f64(row, c) - dot_f64(c, c));
-            Line { add: f * cx - rc, res: -f, err }
+            Factors { add: f * cx - rc, res: -f, err }
         } else {
-            Line { add: square + 2.0 * f * cx, res: -2.0 * f, err: 2.0 * err }
+            Factors { add: square + 2.0 * f * cx, res: -2.0 * f, err: 2.0 * err }
         }
     }
 
@@ -419,7 +405,25 @@ impl Limit {
     }
 }
 
+/// A row while it is coded.
 struct Line {
+    less: Vec<f32>,
+    r: Vec<f32>,
+    c: Vec<f32>,
+    x: Vec<f32>,
+    codes: Vec<u8>,
+    words: Vec<u64>,
+}
+
+impl Line {
+    fn new(code: &RaBitQ) -> Line {
+        let zeros = || vec![0.0; code.padded()];
+        let words = vec![0; code.words() + code.stride()];
+        Line { less: Vec::new(), r: zeros(), c: zeros(), x: zeros(), codes: vec![0; code.padded()], words }
+    }
+}
+
+struct Factors {
     add: f64,
     res: f64,
     err: f64,

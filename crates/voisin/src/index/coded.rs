@@ -81,8 +81,8 @@ impl<'a> Coded<'a> {
     /// Compares every query with its lists. Returns how many pairs of query and vector were met.
     pub(super) fn run(&self, routes: &Routes) -> Result<u64> {
         match routes.len() {
-            0 => Ok(0),
-            1 => self.alone(routes),
+            1 => self.alone(routes, 0),
+            n if !self.code.by_list() => (0..n).into_par_iter().map(|q| self.alone(routes, q)).sum(),
             _ => self.together(routes),
         }
     }
@@ -103,10 +103,10 @@ impl<'a> Coded<'a> {
     }
 
     /// One query visits its lists best first, so that its limit falls fast.
-    fn alone(&self, routes: &Routes) -> Result<u64> {
+    fn alone(&self, routes: &Routes, q: usize) -> Result<u64> {
         let mut visits: Vec<(Place, Visit)> = Vec::with_capacity(2 * routes.pairs());
-        for (&list, &score) in routes.lists(0).iter().zip(routes.scores(0)).filter(|l| (*l.0 as usize) < self.nlist()) {
-            visits.extend(self.places(list as usize).map(|p| (p, Visit { query: 0, score })));
+        for (&list, &score) in routes.lists(q).iter().zip(routes.scores(q)).filter(|l| (*l.0 as usize) < self.nlist()) {
+            visits.extend(self.places(list as usize).map(|p| (p, Visit { query: q as u32, score })));
         }
         let met: u64 = visits.iter().map(|v| self.met(v.0)).sum();
         if met * self.queries.prepared.d() as u64 >= LARGE && rayon::current_num_threads() > 1 {

@@ -9,16 +9,19 @@ use super::filter::Filter;
 use super::opened::Opened;
 use super::segment::{RUN, Rows};
 use crate::encode::Codec;
+use crate::encode::scalar::Scalar;
 use crate::exact::pass::{self, Pass};
 use crate::{Metric, Result, TopK, Vectors};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, OnceLock};
-use voisin_kernels::{Panels, View, Words, below, dot_f64, dots, panel_product};
+use voisin_kernels::{Panels, View, Words, below, dot_f64, dots, panel_product, scalar_dots};
 
 /// From this many queries of one list on, packing the list is earned back.
 const PACK: usize = 12;
 /// From this many queries in a row on, encoding a run to 8 bits is earned back.
 const ENCODE: usize = 192;
+/// From this many queries of one list on, decoding a run once is earned back.
+const DECODE: usize = 3;
 /// Queries of a task where there are few runs: a multiple of every tile's height.
 const GROUP: usize = 960;
 /// Queries whose products are held at once: also a multiple.
@@ -151,6 +154,15 @@ impl<'a> Scan<'a> {
     fn task(&self, task: &Task<'_>, s: &mut Scratch) -> Result<()> {
         let part = &self.index.parts[task.part];
         let rows = part.segment.visit(task.run)?;
+        if let Codec::Scalar(code) = &self.index.codec
+            && task.queries.len() < DECODE
+            && rows.run.extreme == 0
+            && task.queries.iter().all(|&q| self.norms[q as usize] <= LARGEST)
+        {
+            let to = Target { part: task.part, run: task.run, rows, vectors: &[], deleted: self.skip(task.part) };
+            self.fused(&to, code, self.index.centre(task.list), task.queries, s);
+            return Ok(());
+        }
         let mut decoded = std::mem::take(&mut s.decoded);
         let vectors = if matches!(self.index.codec, Codec::Flat) {
             rows.vectors()
@@ -163,6 +175,30 @@ impl<'a> Scan<'a> {
         self.compare(&to, task.queries, s);
         s.decoded = decoded;
         Ok(())
+    }
+
+    /// Products with the codes as they are, for few queries.
+    fn fused(&self, to: &Target<'_>, code: &Scalar, centre: Option<&[f32]>, queries: &[u32], s: &mut Scratch) {
+        let (n, d) = (to.rows.ids.len(), self.queries.prepared.d());
+        s.products.resize(s.products.len().max(n), 0.0);
+        let centre_norm = centre.map_or(0.0, |c| dot_f64(c, c).sqrt() as f32);
+        let scale = match self.index.manifest.metric {
+            Metric::L2 => 2.0,
+            Metric::Ip => 1.0,
+            Metric::Cosine => to.rows.facts.iter().fold(0.0f32, |m, f| m.max(*f)),
+        };
+        for &q in queries {
+            let (query, norm) = (self.queries.prepared.row(q as usize), self.norms[q as usize] as f32);
+            let products = &mut s.products[..n];
+            scalar_dots(&code.query(query), to.rows.codes, products);
+            let mut error = code.margin(norm, to.rows.run.reach + centre_norm);
+            if let Some(centre) = centre {
+                let shift = dot_f64(query, centre) as f32;
+                products.iter_mut().for_each(|p| *p += shift);
+                error += (d as f32 + 8.0) * f32::EPSILON * norm * (to.rows.run.reach + 2.0 * centre_norm);
+            }
+            self.read(to, q as usize, products, 2.0 * scale * error, &mut s.hits);
+        }
     }
 
     fn compare(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
@@ -191,7 +227,7 @@ impl<'a> Scan<'a> {
             }
         }
         for (i, &q) in queries.iter().enumerate() {
-            self.read(to, q as usize, &mut s.products[i * n..(i + 1) * n], &mut s.hits);
+            self.read(to, q as usize, &mut s.products[i * n..(i + 1) * n], 0.0, &mut s.hits);
         }
     }
 
@@ -206,7 +242,7 @@ impl<'a> Scan<'a> {
             s.left.pack(View::new(&s.gathered, unit.len(), d));
             panel_product(&s.left, 0..unit.len(), &s.right, &mut s.products, ldc);
             for (i, &q) in unit.iter().enumerate() {
-                self.read(to, q as usize, &mut s.products[i * ldc..i * ldc + n], &mut s.hits);
+                self.read(to, q as usize, &mut s.products[i * ldc..i * ldc + n], 0.0, &mut s.hits);
             }
         }
     }
@@ -238,8 +274,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Takes over the columns whose products may be good enough.
-    fn read(&self, to: &Target<'_>, q: usize, products: &mut [f32], hits: &mut Vec<(u32, f32)>) {
+    /// Takes over the columns whose products may be good enough; `more` is what keys may be off beside the usual margin.
+    fn read(&self, to: &Target<'_>, q: usize, products: &mut [f32], more: f32, hits: &mut Vec<(u32, f32)>) {
         let metric = self.index.manifest.metric;
         let norm = self.norms[q];
         // false for NaN
@@ -247,7 +283,7 @@ impl<'a> Scan<'a> {
         if !fits {
             return self.in_f64(to, q);
         }
-        let margin = margin(metric, self.queries.prepared.d(), norm as f32, to.rows.run.reach);
+        let margin = more + margin(metric, self.queries.prepared.d(), norm as f32, to.rows.run.reach);
         let (bias, scale) = match metric {
             Metric::L2 => (to.rows.facts, -2.0),
             Metric::Ip => (&ZEROS[..products.len()], -1.0),
