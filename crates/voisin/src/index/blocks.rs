@@ -12,6 +12,7 @@ use super::disk::Out;
 use crate::{Error, Result};
 use bytemuck::AnyBitPattern;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use voisin_kernels::Map;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -188,6 +189,17 @@ impl Blocks {
     /// Content of a block as it is.
     pub(super) fn unchecked(&self, tag: &Tag) -> Result<&[u8]> {
         Ok(self.bytes_of(self.entry(tag)?))
+    }
+
+    /// Where in the file a block stands, for [`Blocks::span`].
+    pub(super) fn span_of(&self, tag: &Tag) -> Result<Range<usize>> {
+        let e = self.entry(tag)?;
+        Ok(e.offset as usize..(e.offset + e.len) as usize)
+    }
+
+    /// The bytes of a block, as they are.
+    pub(super) fn span(&self, span: &Range<usize>) -> &[u8] {
+        &self.map[span.clone()]
     }
 
     /// Content of a block as `count` values, as it is.

@@ -106,6 +106,7 @@ pub(super) fn run_hash(ids: &[u64], facts: &[f32], codes: &[u8]) -> u64 {
 pub(super) struct Segment {
     pub(super) blocks: Blocks,
     model: Arc<Model>,
+    spans: Spans,
     rows: usize,
     /// Dimensions of what is coded.
     code_d: usize,
@@ -117,6 +118,17 @@ pub(super) struct Segment {
     refine_sound: Vec<AtomicBool>,
     order_checked: OnceLock<bool>,
     strings_checked: OnceLock<bool>,
+}
+
+/// Where in the file the blocks stand that every visit of a list needs: looking them up by name costs more than the visit.
+#[derive(Debug)]
+struct Spans {
+    lists: Range<usize>,
+    runs: Range<usize>,
+    ids: Range<usize>,
+    facts: Range<usize>,
+    codes: Range<usize>,
+    refine: Range<usize>,
 }
 
 /// What every segment of an index shares.
@@ -176,9 +188,20 @@ impl Segment {
             blocks.values::<u32>(SORTED, rows)?;
             blocks.unchecked(TEXT)?;
         }
+        let span = |tag| blocks.span_of(tag);
+        let refine_span = if model.refine.is_some() { span(REFINE)? } else { 0..0 };
+        let spans = Spans {
+            lists: span(LISTS)?,
+            runs: span(RUNS)?,
+            ids: span(IDS)?,
+            facts: span(FACTS)?,
+            codes: span(CODES)?,
+            refine: refine_span,
+        };
         let unseen = |wanted: bool| runs.iter().filter(|_| wanted).map(|_| AtomicBool::new(false)).collect();
         Ok(Segment {
             model: Arc::clone(model),
+            spans,
             rows: rows as usize,
             code_d,
             refine_bytes: refine as usize,
@@ -198,17 +221,22 @@ impl Segment {
     }
 
     /// The block's values; its length was checked when the segment was opened.
+    fn hot<T: bytemuck::AnyBitPattern>(&self, span: &Range<usize>) -> &[T] {
+        bytemuck::cast_slice(self.blocks.span(span))
+    }
+
+    /// The block's values; its length was checked when the segment was opened.
     fn block<T: bytemuck::AnyBitPattern>(&self, tag: &[u8; 8]) -> &[T] {
         bytemuck::cast_slice(self.blocks.unchecked(tag).expect("checked by open"))
     }
 
     pub(super) fn runs(&self) -> &[Run] {
-        self.block(RUNS)
+        self.hot(&self.spans.runs)
     }
 
     /// Runs of a list.
     pub(super) fn runs_of(&self, list: usize) -> Range<usize> {
-        let lists: &[u32] = self.block(LISTS);
+        let lists: &[u32] = self.hot(&self.spans.lists);
         lists[list] as usize..lists[list + 1] as usize
     }
 
@@ -225,10 +253,10 @@ impl Segment {
     pub(super) fn content(&self, r: usize) -> Rows<'_> {
         let run = &self.runs()[r];
         let range = run.range();
-        let ids = &self.block::<u64>(IDS)[range.clone()];
-        let facts = if self.facts { &self.block::<f32>(FACTS)[range.clone()] } else { &[] };
+        let ids = &self.hot::<u64>(&self.spans.ids)[range.clone()];
+        let facts = if self.facts { &self.hot::<f32>(&self.spans.facts)[range.clone()] } else { &[] };
         let bytes = self.model.codec.run_bytes(self.code_d, range.len());
-        let codes = &self.block::<u8>(CODES)[run.codes as usize..][..bytes];
+        let codes = &self.hot::<u8>(&self.spans.codes)[run.codes as usize..][..bytes];
         Rows { run, ids, facts, codes }
     }
 
@@ -249,7 +277,7 @@ impl Segment {
             return Ok(&[]);
         }
         let range = run.range();
-        let records = &self.block::<u8>(REFINE)[range.start * self.refine_bytes..range.end * self.refine_bytes];
+        let records = &self.hot::<u8>(&self.spans.refine)[range.start * self.refine_bytes..range.end * self.refine_bytes];
         if !self.refine_sound[r].load(Relaxed) {
             self.matches(&range, "refine vectors", xxh3_64(records), run.refine_hash)?;
             self.refine_sound[r].store(true, Relaxed);
@@ -267,7 +295,7 @@ impl Segment {
 
     /// The refine record of a row whose run was visited by [`Segment::visit_refine`] before.
     pub(super) fn refine_record(&self, row: usize) -> &[u8] {
-        &self.block::<u8>(REFINE)[row * self.refine_bytes..(row + 1) * self.refine_bytes]
+        &self.hot::<u8>(&self.spans.refine)[row * self.refine_bytes..(row + 1) * self.refine_bytes]
     }
 
     /// The run of a row.
@@ -277,7 +305,7 @@ impl Segment {
 
     /// The list of a run.
     pub(super) fn list_of(&self, run: usize) -> usize {
-        let lists: &[u32] = self.block(LISTS);
+        let lists: &[u32] = self.hot(&self.spans.lists);
         lists.partition_point(|&first| first as usize <= run).saturating_sub(1)
     }
 
@@ -345,18 +373,18 @@ impl Segment {
 
     /// The id of a row whose run was visited before.
     pub(super) fn id(&self, row: usize) -> u64 {
-        self.block::<u64>(IDS)[row]
+        self.hot::<u64>(&self.spans.ids)[row]
     }
 
     /// Where the id of a row stands.
     pub(super) fn id_slot(&self, row: usize) -> &[u64] {
-        &self.block::<u64>(IDS)[row..row + 1]
+        &self.hot::<u64>(&self.spans.ids)[row..row + 1]
     }
 
     /// All ids, in the order of the rows, checked.
     pub(super) fn ids(&self) -> Result<&[u64]> {
         self.order()?;
-        Ok(self.block(IDS))
+        Ok(self.hot(&self.spans.ids))
     }
 
     fn once(&self, cell: &OnceLock<bool>, tags: &[&[u8; 8]]) -> Result<()> {
@@ -378,7 +406,7 @@ impl Segment {
 
     /// The row of a number.
     pub(super) fn find(&self, id: u64) -> Result<Option<usize>> {
-        let (order, ids) = (self.order()?, self.block::<u64>(IDS));
+        let (order, ids) = (self.order()?, self.hot::<u64>(&self.spans.ids));
         let at = order.partition_point(|&r| ids.get(r as usize).is_some_and(|&x| x < id));
         match order.get(at) {
             None => Ok(None),
