@@ -327,15 +327,20 @@ fn product<const N: usize, const R: usize>(
             add(&mut acc[r], load(&codes[r][b]), q, step);
         }
     }
-    if let Some(q) = blocks.get(whole) {
-        for r in 0..R {
-            let last = rows[r].last_chunk::<N>().copied().unwrap_or_else(|| {
+    match blocks.get(whole) {
+        Some(q) if whole > 0 => {
+            for r in 0..R {
+                add(&mut acc[r], load(rows[r].last_chunk().expect("a row of several blocks")), q, step);
+            }
+        }
+        Some(q) => {
+            for r in 0..R {
                 let mut padded = [0; N];
                 padded[..rows[r].len()].copy_from_slice(rows[r]);
-                padded
-            });
-            add(&mut acc[r], load(&last), q, step);
+                add(&mut acc[r], load(&padded), q, step);
+            }
         }
+        None => {}
     }
     std::array::from_fn(|r| total(&acc[r]))
 }

@@ -31,9 +31,12 @@ impl Case {
 
 /// Bodies by name, as far as this processor has them.
 type Bodies<T> = Vec<(&'static str, T)>;
+type Encode = fn(&ScalarGrid<'_>, &[f32], &mut [u8]);
+type Decode = fn(&ScalarGrid<'_>, &[u8], &mut [f32]);
+type Dots = fn(&ScalarQuery, &[u8], &mut [f32]);
 
-fn encoders() -> Bodies<fn(&ScalarGrid<'_>, &[f32], &mut [u8])> {
-    let mut all: Bodies<fn(&ScalarGrid<'_>, &[f32], &mut [u8])> = vec![("portable", |g, r, o| encode_body(g, r, o))];
+fn encoders() -> Bodies<Encode> {
+    let mut all: Bodies<Encode> = vec![("portable", |g, r, o| encode_body(g, r, o))];
     #[cfg(target_arch = "x86_64")]
     {
         // SAFETY: the level was detected.
@@ -48,8 +51,8 @@ fn encoders() -> Bodies<fn(&ScalarGrid<'_>, &[f32], &mut [u8])> {
     all
 }
 
-fn decoders() -> Bodies<fn(&ScalarGrid<'_>, &[u8], &mut [f32])> {
-    let mut all: Bodies<fn(&ScalarGrid<'_>, &[u8], &mut [f32])> = vec![("portable", |g, c, o| decode_body(g, c, o))];
+fn decoders() -> Bodies<Decode> {
+    let mut all: Bodies<Decode> = vec![("portable", |g, c, o| decode_body(g, c, o))];
     #[cfg(target_arch = "x86_64")]
     {
         // SAFETY: the level was detected.
@@ -64,8 +67,8 @@ fn decoders() -> Bodies<fn(&ScalarGrid<'_>, &[u8], &mut [f32])> {
     all
 }
 
-fn products() -> Bodies<fn(&ScalarQuery, &[u8], &mut [f32])> {
-    let mut all: Bodies<fn(&ScalarQuery, &[u8], &mut [f32])> = vec![("portable", dots_portable)];
+fn products() -> Bodies<Dots> {
+    let mut all: Bodies<Dots> = vec![("portable", dots_portable)];
     #[cfg(target_arch = "x86_64")]
     {
         // SAFETY: the level was detected.
