@@ -8,6 +8,39 @@ use crate::{Isa, isa};
 /// Values a word.
 pub const WORD: usize = 64;
 
+/// A row of bytes that planes are multiplied with.
+///
+/// AVX-512 reads a word into all lanes and masks it: 32-bit lane l then holds bit l / 2 of four of its bytes, so the row is kept a
+/// second time in that order.
+#[derive(Clone, Debug, Default)]
+pub struct ByteRow {
+    plain: Vec<i8>,
+    spread: Vec<i8>,
+}
+
+impl ByteRow {
+    /// Takes the bytes of a row.
+    ///
+    /// # Panics
+    /// If they are no whole number of words.
+    pub fn new(plain: Vec<i8>) -> ByteRow {
+        check(&plain);
+        let spread = plain.chunks_exact(WORD).flat_map(|word| (0..WORD).map(|p| word[value_of(p)])).collect();
+        ByteRow { plain, spread }
+    }
+
+    /// The bytes as they were given.
+    pub fn bytes(&self) -> &[i8] {
+        &self.plain
+    }
+}
+
+/// Which value of a word byte `p` of a masked register stands for.
+fn value_of(p: usize) -> usize {
+    let (lane, byte) = (p / 4, p % 4);
+    (lane % 2 * 4 + byte) * 8 + lane / 2
+}
+
 /// Whether AVX-512 with products of bytes is there.
 #[cfg(target_arch = "x86_64")]
 fn vnni() -> bool {
@@ -20,32 +53,45 @@ fn vnni() -> bool {
 ///
 /// # Panics
 /// If `q` is not a whole number of words, or `rows` is not `out.len()` rows.
-pub fn plane_dots(rows: &[u64], q: &[i8], out: &mut [i32]) {
-    let words = check(q);
+pub fn plane_dots(rows: &[u64], q: &ByteRow, out: &mut [i32]) {
+    let words = check(&q.plain);
     assert_eq!(rows.len(), words * out.len());
     #[cfg(target_arch = "x86_64")]
     if vnni() {
         // SAFETY: the instructions were detected; the assert bounds the rows.
-        return unsafe { v4::plane_dots(rows, q, out) };
+        return unsafe { v4::plane_dots(rows, &q.spread, out) };
     }
     for (row, o) in rows.chunks_exact(words).zip(out) {
-        *o = by_level(row, 1, q);
+        *o = by_level(row, 1, &q.plain);
     }
 }
 
-/// Sum of code times q over one row of `bits` planes: word w of plane b (0 is the lowest bit) is `row[w * bits + b]`.
+/// Sums of code times q over some rows of `bits` planes, one for each of `which`, appended to `out`: row i begins at
+/// `rows[i * stride]`, and word w of plane b (0 is the lowest bit) is its word `w * bits + b`.
 ///
 /// # Panics
-/// If `bits` is not 1 to 8 or the row has not `bits` words for every 64 of `q`.
-pub fn planes_dot(row: &[u64], bits: usize, q: &[i8]) -> i32 {
-    let words = check(q);
-    assert!((1..=8).contains(&bits) && row.len() == words * bits);
+/// If `bits` is not 1 to 8 or a row lies beyond `rows`.
+pub fn planes_dots(rows: &[u64], stride: usize, bits: usize, q: &ByteRow, which: impl Iterator<Item = u32>, out: &mut Vec<i32>) {
+    let words = check(&q.plain);
+    assert!((1..=8).contains(&bits));
+    let row = |i: u32| &rows[i as usize * stride..][..words * bits];
     #[cfg(target_arch = "x86_64")]
     if vnni() {
-        // SAFETY: the instructions were detected; the assert bounds the row.
-        return unsafe { v4::planes_dot(row, bits, q) };
+        // SAFETY: the instructions were detected; the rows are words * bits long.
+        return unsafe {
+            match bits {
+                1 => v4::some::<1>(which.map(row), &q.spread, out),
+                2 => v4::some::<2>(which.map(row), &q.spread, out),
+                3 => v4::some::<3>(which.map(row), &q.spread, out),
+                4 => v4::some::<4>(which.map(row), &q.spread, out),
+                5 => v4::some::<5>(which.map(row), &q.spread, out),
+                6 => v4::some::<6>(which.map(row), &q.spread, out),
+                7 => v4::some::<7>(which.map(row), &q.spread, out),
+                _ => v4::some::<8>(which.map(row), &q.spread, out),
+            }
+        };
     }
-    by_level(row, bits, q)
+    out.extend(which.map(|i| by_level(row(i), bits, &q.plain)));
 }
 
 fn check(q: &[i8]) -> usize {
@@ -86,7 +132,7 @@ fn dot_body(row: &[u64], bits: usize, q: &[i8]) -> i32 {
     sum
 }
 
-/// Packs codes of `bits` bits, 64 a word and plane, as [`planes_dot`] reads them.
+/// Packs codes of `bits` bits, 64 a word and plane, as [`planes_dots`] reads them.
 ///
 /// # Panics
 /// If `codes` is not a whole number of words or `row` not `bits` words for every 64 codes.
@@ -168,7 +214,7 @@ impl CodePanels {
     }
 
     /// Unpacks `n` rows of `words` words a plane: the highest plane of row i is `top[i * words..]`, the `bits - 1` lower ones
-    /// stand at `rest[i * stride..]` as in [`planes_dot`].
+    /// stand at `rest[i * stride..]` as in [`planes_dots`].
     ///
     /// # Panics
     /// Without [`CodePanels::available`], or if a side is too short.
@@ -263,38 +309,65 @@ mod v4 {
         lanes(lanes(four[0], four[1]), lanes(four[2], four[3]))
     }
 
+    /// Bit l / 2 in every byte of 32-bit lane l.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn lane_bits() -> __m512i {
+        let pair = |b: i32| i64::from_le_bytes([1u8 << b; 8]);
+        _mm512_setr_epi64(pair(0), pair(1), pair(2), pair(3), pair(4), pair(5), pair(6), pair(7))
+    }
+
+    /// Lane l divided by 2^(l / 2), which its terms are multiples of.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn unscaled(acc: __m512i) -> __m512i {
+        _mm512_srav_epi32(acc, _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7))
+    }
+
+    /// `acc` plus the products of the set bits of a word with 64 bytes in spread order.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn add_word(acc: __m512i, word: u64, q: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(acc, _mm512_and_si512(_mm512_set1_epi64(word as i64), lane_bits()), q)
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(super) fn plane_dots(rows: &[u64], q: &[i8], out: &mut [i32]) {
-        let words = q.len() / WORD;
-        let ones = _mm512_set1_epi8(1);
+        match q.len() / WORD {
+            1 => plane_dots_of::<1>(rows, q, out),
+            2 => plane_dots_of::<2>(rows, q, out),
+            6 => plane_dots_of::<6>(rows, q, out),
+            12 => plane_dots_of::<12>(rows, q, out),
+            _ => plane_dots_of::<0>(rows, q, out),
+        }
+    }
+
+    /// W: words a row where they are known, 0 elsewhere.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn plane_dots_of<const W: usize>(rows: &[u64], q: &[i8], out: &mut [i32]) {
+        let words = if W > 0 { W } else { q.len() / WORD };
         let (whole, rest) = out.as_chunks_mut::<16>();
         let first_of_rest = whole.len() * 16 * words;
         for (rows, out) in rows.chunks_exact(16 * words).zip(whole) {
             let mut acc = [_mm512_setzero_si512(); 16];
             for w in 0..words {
-                // SAFETY: w is a word of q, which has 64 values each.
-                let q = unsafe { _mm512_loadu_si512(q.as_ptr().add(w * WORD).cast()) };
-                for (i, a) in acc.iter_mut().enumerate() {
-                    let bits = rows[i * words + w];
-                    *a = _mm512_dpbusd_epi32(*a, _mm512_maskz_mov_epi8(bits, ones), q);
+                // SAFETY: w is a word of q, which has 64 values each, and of each of the sixteen rows.
+                unsafe {
+                    let q = _mm512_loadu_si512(q.as_ptr().add(w * WORD).cast());
+                    for (i, a) in acc.iter_mut().enumerate() {
+                        *a = add_word(*a, *rows.as_ptr().add(i * words + w), q);
+                    }
                 }
+            }
+            for a in &mut acc {
+                *a = unscaled(*a);
             }
             // SAFETY: out has sixteen values.
             unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums(acc)) };
         }
         for (row, o) in rows[first_of_rest..].chunks_exact(words).zip(rest) {
-            *o = planes_dot(row, 1, q);
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) fn pack(codes: &[u8], bits: usize, row: &mut [u64]) {
-        for (planes, codes) in row.chunks_exact_mut(bits).zip(codes.as_chunks::<WORD>().0) {
-            // SAFETY: there are 64 codes.
-            let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
-            for (b, plane) in planes.iter_mut().enumerate() {
-                *plane = _mm512_test_epi8_mask(codes, _mm512_set1_epi8((1u8 << b) as i8));
-            }
+            *o = one::<1>(row, q);
         }
     }
 
@@ -310,15 +383,41 @@ mod v4 {
         code
     }
 
+    /// A row of B planes with bytes in spread order.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(super) fn planes_dot(row: &[u64], bits: usize, q: &[i8]) -> i32 {
-        let mut acc = _mm512_setzero_si512();
-        for (planes, q) in row.chunks_exact(bits).zip(q.as_chunks::<WORD>().0) {
+    fn one<const B: usize>(row: &[u64], q: &[i8]) -> i32 {
+        let mut acc = [_mm512_setzero_si512(); B];
+        for (planes, q) in row.as_chunks::<B>().0.iter().zip(q.as_chunks::<WORD>().0) {
             // SAFETY: q has 64 values.
             let q = unsafe { _mm512_loadu_si512(q.as_ptr().cast()) };
-            acc = _mm512_dpbusd_epi32(acc, codes(planes), q);
+            for (acc, &plane) in acc.iter_mut().zip(planes) {
+                *acc = add_word(*acc, plane, q);
+            }
         }
-        _mm512_reduce_add_epi32(acc)
+        let mut total = _mm512_setzero_si512();
+        for acc in acc.iter().rev() {
+            total = _mm512_add_epi32(_mm512_slli_epi32::<1>(total), unscaled(*acc));
+        }
+        _mm512_reduce_add_epi32(total)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(super) fn some<'a, const B: usize>(rows: impl Iterator<Item = &'a [u64]>, q: &[i8], out: &mut Vec<i32>) {
+        for row in rows {
+            out.push(one::<B>(row, q));
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) fn pack(codes: &[u8], bits: usize, row: &mut [u64]) {
+        for (planes, codes) in row.chunks_exact_mut(bits).zip(codes.as_chunks::<WORD>().0) {
+            // SAFETY: there are 64 codes.
+            let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
+            for (b, plane) in planes.iter_mut().enumerate() {
+                *plane = _mm512_test_epi8_mask(codes, _mm512_set1_epi8((1u8 << b) as i8));
+            }
+        }
     }
 
     /// Sixteen rows of dwords become sixteen columns.
@@ -441,12 +540,18 @@ mod tests {
                 if bits > 1 {
                     let low: Vec<u8> = row.iter().map(|c| c & ((1 << (bits - 1)) - 1)).collect();
                     planes_pack(&low, bits - 1, &mut rest[i * stride..][..words * (bits - 1)]);
-                    prop_assert_eq!(planes_dot(&rest[i * stride..][..words * (bits - 1)], bits - 1, &queries[0]), plain(&low, &queries[0]));
+                    let mut one = Vec::new();
+                    planes_dots(&rest, stride, bits - 1, &ByteRow::new(queries[0].clone()), [i as u32].into_iter(), &mut one);
+                    prop_assert_eq!(one[0], plain(&low, &queries[0]));
                     prop_assert_eq!(dot_body(&rest[i * stride..][..words * (bits - 1)], bits - 1, &queries[0]), plain(&low, &queries[0]));
                 }
             }
             let mut out = vec![0; n];
-            plane_dots(&top, &queries[0], &mut out);
+            let first = ByteRow::new(queries[0].clone());
+            plane_dots(&top, &first, &mut out);
+            let mut again = Vec::new();
+            planes_dots(&top, words, 1, &first, 0..n as u32, &mut again);
+            prop_assert_eq!(&out, &again);
             for (i, row) in codes.chunks_exact(d).enumerate() {
                 let high: Vec<u8> = row.iter().map(|c| c >> (bits - 1)).collect();
                 prop_assert_eq!(out[i], plain(&high, &queries[0]));

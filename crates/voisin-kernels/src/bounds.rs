@@ -104,50 +104,55 @@ mod v4 {
         }
     }
 
-    /// Lanes that stand for rows.
-    fn lanes(rows: usize) -> u16 {
-        if rows >= 16 { !0 } else { (1 << rows) - 1 }
-    }
-
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) fn keys(ip: &[i32], add: &[f32], res: &[f32], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
-        for start in (0..ip.len()).step_by(16) {
-            let m = lanes(ip.len() - start);
-            // SAFETY: lanes beyond the slices are masked off; all three are as long as `ip`.
+        let most = _mm512_set1_ps(limit);
+        let whole = ip.len() - ip.len() % 16;
+        for start in (0..whole).step_by(16) {
+            // SAFETY: sixteen values from `start` on; all three are as long as `ip`.
             let (ip, add, res) = unsafe {
                 (
-                    _mm512_maskz_loadu_epi32(m, ip.as_ptr().add(start)),
-                    _mm512_maskz_loadu_ps(m, add.as_ptr().add(start)),
-                    _mm512_maskz_loadu_ps(m, res.as_ptr().add(start)),
+                    _mm512_loadu_si512(ip.as_ptr().add(start).cast()),
+                    _mm512_loadu_ps(add.as_ptr().add(start)),
+                    _mm512_loadu_ps(res.as_ptr().add(start)),
                 )
             };
             let keys = key(side, ip, add, res);
-            let mask = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(m, keys, _mm512_set1_ps(limit));
+            let mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(keys, most);
             if mask != 0 {
                 push(start, keys, mask, hits);
             }
         }
+        super::rest(whole..ip.len(), |i| side.key(ip[i], add[i], res[i]), limit, hits);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) fn lowers(ip: &[i32], facts: [&[u16]; 3], side: &Side, limit: f32, hits: &mut Vec<(u32, f32)>) {
-        for start in (0..ip.len()).step_by(16) {
-            let m = lanes(ip.len() - start);
-            // SAFETY: lanes beyond the slices are masked off; all are as long as `ip`.
-            let (ip, f) = unsafe {
+        let (most, reach) = (_mm512_set1_ps(limit), _mm512_set1_ps(side.reach));
+        let whole = ip.len() - ip.len() % 16;
+        for start in (0..whole).step_by(16) {
+            // SAFETY: sixteen values from `start` on; all are as long as `ip`.
+            let (ip, [add, res, err]) = unsafe {
                 let wide = |f: &[u16]| {
-                    let half = _mm256_maskz_loadu_epi16(m, f.as_ptr().add(start).cast());
+                    let half = _mm256_loadu_si256(f.as_ptr().add(start).cast());
                     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)))
                 };
-                (_mm512_maskz_loadu_epi32(m, ip.as_ptr().add(start)), facts.map(wide))
+                (_mm512_loadu_si512(ip.as_ptr().add(start).cast()), facts.map(wide))
             };
-            let keys = _mm512_sub_ps(key(side, ip, f[0], f[1]), _mm512_mul_ps(f[2], _mm512_set1_ps(side.reach)));
-            let mask = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(m, keys, _mm512_set1_ps(limit));
+            let keys = _mm512_sub_ps(key(side, ip, add, res), _mm512_mul_ps(err, reach));
+            let mask = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(keys, most);
             if mask != 0 {
                 push(start, keys, mask, hits);
             }
         }
+        super::rest(whole..ip.len(), |i| side.lower(ip[i], [facts[0][i], facts[1][i], facts[2][i]]), limit, hits);
     }
+}
+
+/// The rows after the last whole block.
+#[inline(always)]
+fn rest(rows: std::ops::Range<usize>, key: impl Fn(usize) -> f32, limit: f32, hits: &mut Vec<(u32, f32)>) {
+    hits.extend(rows.map(|i| (i as u32, key(i))).filter(|h| h.1 <= limit));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -181,7 +186,7 @@ fn collect(n: usize, key: impl Fn(usize) -> f32, limit: f32, hits: &mut Vec<(u32
             hits.extend(block.iter().zip(start as u32..).filter(|(b, _)| **b <= limit).map(|(b, i)| (i, *b)));
         }
     }
-    hits.extend((whole..n).map(|i| (i as u32, key(i))).filter(|h| h.1 <= limit));
+    rest(whole..n, key, limit, hits);
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::Training;
 use super::rotation::Rotation;
 use crate::{Matrix, Vectors};
 use rayon::prelude::*;
-use voisin_kernels::{CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dot, planes_pack, prefetch, signed_codes};
+use voisin_kernels::{ByteRow, CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dots, planes_pack, prefetch, signed_codes};
 
 /// Deviations that the error bound is wide.
 ///
@@ -46,7 +46,7 @@ pub(crate) struct RaBitQ {
 /// A query, rotated and rounded to bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
-    bytes: Vec<i8>,
+    bytes: ByteRow,
     half: f32,
     sum: i32,
 }
@@ -74,6 +74,7 @@ pub(crate) struct Scratch {
     res: Vec<f32>,
     lowers: Vec<(u32, f32)>,
     hits: Vec<(u32, f32)>,
+    some: Vec<i32>,
 }
 
 /// The blocks of a run.
@@ -283,7 +284,7 @@ impl RaBitQ {
         let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
         let bytes: Vec<i8> = rotated.iter().map(|v| nearest_byte(v * inverse)).collect();
         let sum = bytes.iter().map(|&b| b as i32).sum();
-        Query { bytes, half: 0.5 * step, sum }
+        Query { bytes: ByteRow::new(bytes), half: 0.5 * step, sum }
     }
 
     fn side(&self, query: &Query, shared: Shared, bits: usize) -> Side {
@@ -308,11 +309,16 @@ impl RaBitQ {
         let high = 1i32 << (self.bits - 1);
         // they lie apart: ask for all of them before the first is needed
         s.lowers.iter().for_each(|&(i, _)| prefetch(&parts.rest[i as usize * stride..][..stride]));
-        limit.narrow(&mut s.lowers, hits, |i, lower| {
-            let row = &parts.rest[i as usize * stride..][..stride];
-            let ip = high * products[i as usize] + planes_dot(&row[..low], self.bits - 1, &query.bytes);
-            let (add, res) = split(row[low]);
-            side.key(ip, add, res).max(lower)
+        limit.narrow(&mut s.lowers, hits, |some, hits, most| {
+            s.some.clear();
+            planes_dots(parts.rest, stride, self.bits - 1, &query.bytes, some.iter().map(|h| h.0), &mut s.some);
+            for (&(i, lower), &ip) in some.iter().zip(&s.some) {
+                let (add, res) = split(parts.rest[i as usize * stride + low]);
+                let rank = side.key(high * products[i as usize] + ip, add, res).max(lower);
+                if rank <= most {
+                    hits.push((i, rank));
+                }
+            }
         });
     }
 
@@ -349,7 +355,7 @@ impl RaBitQ {
         let ldc = n.next_multiple_of(32);
         s.products.resize(s.products.len().max(TILE_QUERIES * ldc), 0);
         for (t, group) in queries.chunks(TILE_QUERIES).enumerate() {
-            let bytes: Vec<&[i8]> = group.iter().map(|q| &q.0.bytes[..]).collect();
+            let bytes: Vec<&[i8]> = group.iter().map(|q| q.0.bytes.bytes()).collect();
             code_tiles(&bytes, &s.panels, &mut s.products, ldc);
             for (i, (query, shared)) in group.iter().enumerate() {
                 let number = t * TILE_QUERIES + i;
@@ -361,13 +367,19 @@ impl RaBitQ {
                     continue;
                 }
                 s.hits.clear();
-                most.narrow(&mut s.lowers, &mut s.hits, |row, key| {
+                most.narrow(&mut s.lowers, &mut s.hits, |some, hits, most| {
                     if self.bits == 1 {
-                        return key;
+                        return hits.extend_from_slice(some);
                     }
-                    let at = row as usize;
-                    let ip = planes_dot(&parts.signs[at * w..(at + 1) * w], 1, &query.bytes);
-                    key.max(first.lower(ip, [parts.facts[0][at], parts.facts[1][at], parts.facts[2][at]]))
+                    s.some.clear();
+                    planes_dots(parts.signs, w, 1, &query.bytes, some.iter().map(|h| h.0), &mut s.some);
+                    for (&(i, key), &ip) in some.iter().zip(&s.some) {
+                        let at = i as usize;
+                        let rank = key.max(first.lower(ip, [parts.facts[0][at], parts.facts[1][at], parts.facts[2][at]]));
+                        if rank <= most {
+                            hits.push((i, rank));
+                        }
+                    }
                 });
                 take(number, &mut s.hits);
             }
@@ -385,26 +397,27 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Ranks rows of which lower bounds are known, and keeps those within the limit.
+    /// Ranks rows of which lower bounds are known, and keeps those within the limit; `rank` appends those of some rows whose
+    /// rank is within a limit.
     ///
     /// Where there is no limit yet, the rows of the `keep` lowest bounds are ranked first: the highest of their ranks is one.
-    fn narrow(mut self, lowers: &mut [(u32, f32)], hits: &mut Vec<(u32, f32)>, rank: impl Fn(u32, f32) -> f32) {
-        let mut from = 0;
-        if self.rank == f32::INFINITY && self.keep < lowers.len() {
-            lowers.select_nth_unstable_by(self.keep, |a, b| a.1.total_cmp(&b.1));
-            let ranked = lowers[..self.keep].iter().map(|&(i, lower)| (i, rank(i, lower)));
-            hits.extend(ranked.filter(|h| h.1 <= f32::INFINITY));
-            if hits.len() == self.keep {
-                self.rank = hits.iter().map(|h| h.1).fold(f32::NEG_INFINITY, f32::max);
-            }
-            from = self.keep;
+    fn narrow(
+        self,
+        lowers: &mut Vec<(u32, f32)>,
+        hits: &mut Vec<(u32, f32)>,
+        mut rank: impl FnMut(&[(u32, f32)], &mut Vec<(u32, f32)>, f32),
+    ) {
+        if self.rank < f32::INFINITY || self.keep >= lowers.len() {
+            return rank(lowers, hits, self.rank);
         }
-        for &(i, lower) in lowers[from..].iter().filter(|l| l.1 <= self.rank) {
-            let rank = rank(i, lower);
-            if rank <= self.rank {
-                hits.push((i, rank));
-            }
-        }
+        let before = hits.len();
+        lowers.select_nth_unstable_by(self.keep, |a, b| a.1.total_cmp(&b.1));
+        rank(&lowers[..self.keep], hits, f32::INFINITY);
+        let ranked = &hits[before..];
+        let most = if ranked.len() < self.keep { f32::INFINITY } else { ranked.iter().fold(f32::MIN, |m, h| m.max(h.1)) };
+        lowers.drain(..self.keep);
+        lowers.retain(|l| l.1 <= most);
+        rank(lowers, hits, most);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::encode::estimate::{Asked, Estimator, Hits, Limit, Run, Scratch, Share
 use crate::partition::{Partition, Routes};
 use crate::{Error, Metric, Result, TopK};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use voisin_kernels::prefetch;
 
@@ -28,6 +29,9 @@ pub(super) struct Coded<'a> {
     scored: bool,
     asked: Asked,
     found: Vec<Mutex<Found>>,
+    /// The limits of `found`, as bits: read far more often than rows are found.
+    limits: Vec<AtomicU32>,
+    keep: usize,
 }
 
 /// A query that visits a list, and how well the list fits it.
@@ -73,9 +77,11 @@ impl<'a> Coded<'a> {
             return Err(Error::param("queries", format!("row {row}"), "values below 1e15, which codes can be compared with"));
         }
         let asked = code.ask(queries.prepared);
-        let found = (0..queries.prepared.n()).map(|_| Mutex::new(Found::new(keep))).collect();
+        let n = queries.prepared.n();
+        let found = (0..n).map(|_| Mutex::new(Found::new(keep))).collect();
+        let limits = (0..n).map(|_| AtomicU32::new(f32::INFINITY.to_bits())).collect();
         let scored = matches!(index.partition, Partition::KMeans(_)) && index.manifest.metric != Metric::Ip;
-        Ok(Coded { index, queries, code, filter, scored, asked, found })
+        Ok(Coded { index, queries, code, filter, scored, asked, found, limits, keep })
     }
 
     /// Compares every query with its lists. Returns how many pairs of query and vector were met.
@@ -182,10 +188,10 @@ impl<'a> Coded<'a> {
     }
 
     fn limit(&self, q: u32, skip: &super::deleted::Deleted) -> Limit {
-        let found = self.lock(q);
         // rows that are skipped must not stand for rows that count
         let all = !skip.is_empty() || (self.queries.exclude)(q as usize).is_some();
-        Limit { rank: found.limit, keep: if all { usize::MAX } else { found.keep } }
+        let rank = f32::from_bits(self.limits[q as usize].load(Relaxed));
+        Limit { rank, keep: if all { usize::MAX } else { self.keep } }
     }
 
     fn take(&self, to: &Target<'_>, q: u32, hits: &[(u32, f32)]) {
@@ -199,6 +205,7 @@ impl<'a> Coded<'a> {
                 found.push(Candidate { rank, part: to.at.part as u32, run: to.at.run as u32, row: i });
             }
         }
+        self.limits[q as usize].store(found.limit.to_bits(), Relaxed);
     }
 
     fn lock(&self, q: u32) -> MutexGuard<'_, Found> {
@@ -235,8 +242,7 @@ pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: u
     let segment = |c: &Candidate| &index.parts[c.part as usize].segment;
     if index.refine.is_some() {
         for c in best {
-            segment(c).visit_refine(c.run as usize)?;
-            prefetch(segment(c).refine_record(c.at(index)));
+            prefetch(segment(c).visit_refine(c.at(index))?);
             prefetch(segment(c).id_slot(c.at(index)));
         }
     }

@@ -11,7 +11,7 @@ use crate::{Error, Metric, Neighbors, Result, Vectors, screen};
 use rayon::prelude::*;
 
 /// Queries searched at once; bounds the memory of a search.
-const BLOCK: usize = 1 << 14;
+const BLOCK: usize = 1 << 12;
 /// Candidates a neighbour that go from the codes to the refinement vectors where nobody says how many.
 pub(super) const DEFAULT_REFINE: usize = 5;
 
