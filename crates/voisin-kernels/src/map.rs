@@ -20,6 +20,15 @@ impl Map {
         // SAFETY: segment files are never modified in place (written once, then renamed into the index).
         Ok(Map(Some(unsafe { memmap2::Mmap::map(file)? })))
     }
+
+    /// Gives back the memory of the pages that were read; they are fetched again when they are needed.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Some(map) = &self.0 {
+            // SAFETY: a shared, read-only map of a file that does not change: the same bytes come back.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
 }
 
 impl std::ops::Deref for Map {

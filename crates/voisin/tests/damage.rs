@@ -63,12 +63,15 @@ fn check(path: &Path, want: &str, noticed: &mut usize, what: &dyn Fn() -> String
 
 #[test]
 fn every_byte_of_every_file() {
-    for (spec, step) in [("Flat", 7), ("IVF3,Flat", 5), ("LMI3(4),Flat", 1)] {
+    for (spec, step) in
+        [("Flat", 7), ("IVF3,Flat", 5), ("LMI3(4),Flat", 1), ("PCA2,IVF3,RaBitQ4,Refine(SQ8)", 3), ("RaBitQ1,Refine(Flat)", 3)]
+    {
         let dir = tempfile::tempdir().unwrap();
         let path = sample(dir.path(), spec);
         let want = answers(&path).unwrap();
         let all = files(&path);
-        assert_eq!(all.len(), 5, "{all:?}");
+        let calibrated = all.iter().filter(|f| f.ends_with("calibration.json")).count();
+        assert_eq!(all.len(), 5 + calibrated, "{all:?}");
         let mut noticed = 0;
         for file in &all {
             let good = std::fs::read(file).unwrap();
@@ -88,7 +91,7 @@ fn every_byte_of_every_file() {
 #[test]
 fn every_length_of_every_file() {
     let dir = tempfile::tempdir().unwrap();
-    let path = sample(dir.path(), "IVF3,Flat");
+    let path = sample(dir.path(), "IVF3,RaBitQ2,Refine(F16)");
     let want = answers(&path).unwrap();
     let mut noticed = 0;
     for file in &files(&path) {

@@ -156,6 +156,11 @@ impl Blocks {
         Ok(blocks)
     }
 
+    /// See [`Map::release`].
+    pub(super) fn release(&self) {
+        self.map.release();
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -69,13 +69,13 @@ fn reseal(path: &Path, file: &str, mut bytes: Vec<u8>) {
 
 #[test]
 fn words_of_every_block() {
-    for spec in ["IVF3,Flat", "LMI3(4),Flat"] {
+    for spec in ["IVF3,Flat", "LMI3(4),Flat", "IVF3,RaBitQ4,Refine(SQ8)", "PCA2,LMI3(4),RaBitQ1,Refine(Flat)"] {
         let dir = tempfile::tempdir().unwrap();
         let path = sample(dir.path(), spec);
         let manifest = std::fs::read(path.join(MANIFEST)).unwrap();
-        // the files of vectors are the same for every spec
+        // the files of plain vectors are the same for every partition
         let files = Manifest::load(&path).unwrap().files();
-        for file in files.into_iter().filter(|f| spec.starts_with("LMI") || f == "model.vsn") {
+        for file in files.into_iter().filter(|f| !spec.starts_with("IVF3,Flat") || f == "model.vsn") {
             let good = std::fs::read(path.join(&file)).unwrap();
             let blocks = u32::from_le_bytes(good[12..16].try_into().unwrap()) as usize;
             for at in (32 + 32 * blocks..good.len()).step_by(4) {
@@ -92,6 +92,23 @@ fn words_of_every_block() {
         }
         ask(&path).unwrap();
     }
+}
+
+#[test]
+fn an_index_of_the_first_format_is_to_be_built_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = sample(dir.path(), "IVF3,Flat");
+    let value: serde_json::Value = serde_json::from_slice(&std::fs::read(path.join(MANIFEST)).unwrap()).unwrap();
+    let serde_json::Value::Object(mut fields) = value else { panic!("an object") };
+    fields.remove("checksum");
+    fields.insert("format".into(), 1.into());
+    std::fs::write(path.join(MANIFEST), super::manifest::seal(&fields)).unwrap();
+    for e in [Index::open(&path).unwrap_err(), verify(&path, &Quiet).unwrap_err()] {
+        assert!(e.to_string().contains("format 1") && e.to_string().contains("anew"), "{e}");
+    }
+    let p = BuildParams { spec: Some("Flat".parse().unwrap()), ..Default::default() };
+    build(&rows(9, 0..9), &path, &p, &Quiet).unwrap();
+    assert_eq!(Index::open(&path).unwrap().len(), 9);
 }
 
 #[test]

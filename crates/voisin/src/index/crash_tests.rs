@@ -12,8 +12,15 @@ fn rows(n: usize, salt: usize) -> MemSource {
     MemSource::new("rows", Matrix::new(data, 6))
 }
 
+/// Plain vectors, and codes that are refined.
+const SPECS: [&str; 2] = ["IVF4,Flat", "PCA4,IVF4,RaBitQ4,Refine(SQ8)"];
+
 fn params() -> BuildParams {
-    let mut p = BuildParams { spec: Some("IVF4,Flat".parse().unwrap()), segment_rows: Some(40), seed: 3, ..Default::default() };
+    coded(SPECS[0])
+}
+
+fn coded(spec: &str) -> BuildParams {
+    let mut p = BuildParams { spec: Some(spec.parse().unwrap()), segment_rows: Some(40), seed: 3, ..Default::default() };
     p.kmeans.niter = 3;
     p
 }
@@ -91,35 +98,37 @@ fn at_every_step(start: Option<&Path>, kind: Failure, work: &dyn Fn(&Path) -> Re
 
 #[test]
 fn a_build_killed_anywhere_resumes_to_the_same_bytes() {
-    let temporary = tempfile::tempdir().unwrap();
-    let whole = temporary.path().join("whole");
-    let base = rows(150, 1);
-    build(&base, &whole, &params(), &Quiet).unwrap();
-    let want = files(&whole);
-    assert_eq!(want.len(), 3 + 4); // manifest, model, calibration, segments
-    let mut resumed = Vec::new();
-    for steps in 0.. {
-        let dir = temporary.path().join(format!("{steps}"));
-        fail_after(Some(steps), Failure::Crash);
-        let done = build(&base, &dir, &params(), &Quiet);
-        fail_after(None, Failure::Crash);
-        assert_eq!(done.is_ok(), files(&dir) == want, "after {steps} steps");
-        if done.is_ok() {
-            break;
+    for spec in SPECS {
+        let temporary = tempfile::tempdir().unwrap();
+        let whole = temporary.path().join("whole");
+        let base = rows(150, 1);
+        build(&base, &whole, &coded(spec), &Quiet).unwrap();
+        let want = files(&whole);
+        assert_eq!(want.len(), 3 + 4); // manifest, model, calibration, segments
+        let mut resumed = Vec::new();
+        for steps in 0.. {
+            let dir = temporary.path().join(format!("{steps}"));
+            fail_after(Some(steps), Failure::Crash);
+            let done = build(&base, &dir, &coded(spec), &Quiet);
+            fail_after(None, Failure::Crash);
+            assert_eq!(done.is_ok(), files(&dir) == want, "after {steps} steps");
+            if done.is_ok() {
+                break;
+            }
+            let complete = Index::open(&dir).is_ok();
+            let report = build(&base, &dir, &coded(spec), &Quiet).unwrap();
+            resumed.push(report.resumed);
+            if complete {
+                // the manifest was in place: this was a build over a finished index
+                assert_eq!(answers(&dir).unwrap(), answers(&whole).unwrap());
+            } else {
+                assert_eq!(files(&dir), want, "after {steps} steps");
+            }
+            assert!(verify(&dir, &Quiet).unwrap().problems.is_empty());
         }
-        let complete = Index::open(&dir).is_ok();
-        let report = build(&base, &dir, &params(), &Quiet).unwrap();
-        resumed.push(report.resumed);
-        if complete {
-            // the manifest was in place: this was a build over a finished index
-            assert_eq!(answers(&dir).unwrap(), answers(&whole).unwrap());
-        } else {
-            assert_eq!(files(&dir), want, "after {steps} steps");
+        for rows in [0, 40, 80, 120, 150] {
+            assert!(resumed.contains(&rows), "never resumed at {rows}: {resumed:?}");
         }
-        assert!(verify(&dir, &Quiet).unwrap().problems.is_empty());
-    }
-    for rows in [0, 40, 80, 120, 150] {
-        assert!(resumed.contains(&rows), "never resumed at {rows}: {resumed:?}");
     }
 }
 
@@ -140,29 +149,33 @@ fn another_build_does_not_resume_the_first() {
 
 #[test]
 fn a_build_over_an_index_leaves_the_old_or_the_new_one() {
-    let temporary = tempfile::tempdir().unwrap();
-    let start = temporary.path().join("start");
-    build(&rows(90, 5), &start, &params(), &Quiet).unwrap();
-    for kind in [Failure::Crash, Failure::Full] {
-        at_every_step(Some(&start), kind, &|dir| build(&rows(100, 6), dir, &params(), &Quiet).map(|_| ()));
+    for spec in SPECS {
+        let temporary = tempfile::tempdir().unwrap();
+        let start = temporary.path().join("start");
+        build(&rows(90, 5), &start, &coded(spec), &Quiet).unwrap();
+        for kind in [Failure::Crash, Failure::Full] {
+            at_every_step(Some(&start), kind, &|dir| build(&rows(100, 6), dir, &coded(spec), &Quiet).map(|_| ()));
+        }
     }
 }
 
 #[test]
 fn changes_killed_anywhere_are_complete_or_did_not_happen() {
-    let temporary = tempfile::tempdir().unwrap();
-    let start = temporary.path().join("start");
-    build(&rows(100, 1), &start, &params(), &Quiet).unwrap();
-    remove(&start, &IdList::Numbers((0..100).step_by(5).collect()), false).unwrap();
-    let more = |dir: &Path| {
-        let ids = Ids::Given(IdList::Numbers((90..150).collect()));
-        let p = AddParams { ids, replace: true, segment_rows: Some(25), ..Default::default() };
-        add(dir, &rows(60, 2), &p, &Quiet).map(|_| ())
-    };
-    for kind in [Failure::Crash, Failure::Full] {
-        at_every_step(Some(&start), kind, &more);
-        at_every_step(Some(&start), kind, &|dir| remove(dir, &IdList::Numbers((0..99).collect()), true).map(|_| ()));
-        at_every_step(Some(&start), kind, &|dir| compact(dir, &Quiet).map(|_| ()));
+    for spec in SPECS {
+        let temporary = tempfile::tempdir().unwrap();
+        let start = temporary.path().join("start");
+        build(&rows(100, 1), &start, &coded(spec), &Quiet).unwrap();
+        remove(&start, &IdList::Numbers((0..100).step_by(5).collect()), false).unwrap();
+        let more = |dir: &Path| {
+            let ids = Ids::Given(IdList::Numbers((90..150).collect()));
+            let p = AddParams { ids, replace: true, segment_rows: Some(25), ..Default::default() };
+            add(dir, &rows(60, 2), &p, &Quiet).map(|_| ())
+        };
+        for kind in [Failure::Crash, Failure::Full] {
+            at_every_step(Some(&start), kind, &more);
+            at_every_step(Some(&start), kind, &|dir| remove(dir, &IdList::Numbers((0..99).collect()), true).map(|_| ()));
+            at_every_step(Some(&start), kind, &|dir| compact(dir, &Quiet).map(|_| ()));
+        }
     }
 }
 

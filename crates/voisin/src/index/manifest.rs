@@ -213,18 +213,17 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         format: u32,
     }
     // a newer format may have another seal: the version is looked at first
-    let version = serde_json::from_slice::<Version>(bytes).map(|v| v.format);
-    if let Ok(found) = version
-        && found > FORMAT
+    if let Ok(v) = serde_json::from_slice::<Version>(bytes)
+        && v.format > FORMAT
     {
-        return Err(Error::NewerFormat { path: path.to_owned(), found, supported: FORMAT });
+        return Err(Error::NewerFormat { path: path.to_owned(), found: v.format, supported: FORMAT });
     }
-    let manifest = unseal(bytes).map_err(|what| Error::corrupt(path, what))?;
-    match version {
-        Ok(found) if found < FORMAT => {
-            let what = format!("an index of format {found}; this version reads format {FORMAT}: build the index anew");
-            Err(Error::format(path, what))
-        }
-        _ => Ok(manifest),
+    let damaged = |what| Error::corrupt(path, what);
+    // an older one had other fields
+    let found = unseal::<Version>(bytes).map_err(damaged)?.format;
+    if found < FORMAT {
+        let what = format!("an index of format {found}; this version reads format {FORMAT}: build the index anew");
+        return Err(Error::format(path, what));
     }
+    unseal(bytes).map_err(damaged)
 }

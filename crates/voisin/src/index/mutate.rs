@@ -259,8 +259,7 @@ fn merge(opened: &Opened, generation: u64, watch: &dyn Watch) -> Result<SegmentE
             watch.check()?;
             for &(p, row) in chunk {
                 let (segment, row) = (&opened.parts[p as usize].segment, row as usize);
-                segment.visit_refine(segment.run_of(row))?;
-                w.push_refine(segment.refine_record(row))?;
+                w.push_refine(segment.visit_refine(row)?)?;
             }
         }
     }

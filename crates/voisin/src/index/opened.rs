@@ -97,6 +97,11 @@ impl Opened {
         Ok(None)
     }
 
+    /// Gives back the memory of what was read of the segments.
+    pub(super) fn release(&self) {
+        self.parts.iter().for_each(|p| p.segment.blocks.release());
+    }
+
     pub(super) fn ids(&self) -> IdKind {
         self.manifest.ids
     }
@@ -123,7 +128,9 @@ pub(super) fn leftovers(dir: &Path, keep: &[String]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = if prefix.is_empty() {
-                name.ends_with(disk::TEMPORARY) || (name.starts_with("model") && name.ends_with(".vsn")) || targets::is_file(&name)
+                name.ends_with(disk::TEMPORARY)
+                    || (name.starts_with("model") && name.ends_with(".vsn"))
+                    || targets::is_file(&name)
             } else {
                 name.ends_with(disk::TEMPORARY) || name.ends_with(".vsn") || name.contains(".del.")
             };

@@ -71,7 +71,7 @@ pub struct BuildParams {
     pub model: Option<Mlp>,
     /// Train on at most this many rows; `None`: all for a learned index, 256 a list for k-means lists.
     pub train_size: Option<u64>,
-    /// Rows a segment; `None`: what fits 1 GiB or the memory limit.
+    /// Rows a segment; `None`: as many as have codes and refinement vectors of 4 GiB, or of half of the memory limit.
     pub segment_rows: Option<u64>,
     /// Where ids come from.
     pub ids: Ids,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `codes` | run by run, each at a multiple of 64 bytes, as the code lays a run out; for `Flat` f32, d a row |
 //! | `refine` | a record a row, only where the spec refines |
+//! | `sums` | u64 xxh3 of the refine records of each [`rows_a_sum`] rows |
 //! | `ids` | u64 a row |
 //! | `facts` | f32 a row of the decoded rows: squared norm (l2), 1 / norm (cosine); none for ip and for codes that are not decoded |
 //! | `meta` | u64 rows, d, lists, runs, whether ids are strings, metric (0 l2, 1 ip, 2 cosine), bytes a code, bytes a refine record |
@@ -14,6 +15,8 @@
 //!
 //! `meta`, `lists` and `runs` are checked when a segment is opened; a run at its first visit, its refine records at
 //! theirs, the look-up tables at their first use.
+
+mod lookup;
 
 use super::blocks::Blocks;
 use super::manifest::{IdKind, SegmentEntry};
@@ -35,6 +38,7 @@ pub(super) const IDS: &[u8; 8] = b"ids\0\0\0\0\0";
 pub(super) const FACTS: &[u8; 8] = b"facts\0\0\0";
 pub(super) const CODES: &[u8; 8] = b"codes\0\0\0";
 pub(super) const REFINE: &[u8; 8] = b"refine\0\0";
+pub(super) const SUMS: &[u8; 8] = b"sums\0\0\0\0";
 pub(super) const ORDER: &[u8; 8] = b"order\0\0\0";
 pub(super) const TEXT: &[u8; 8] = b"text\0\0\0\0";
 pub(super) const ENDS: &[u8; 8] = b"ends\0\0\0\0";
@@ -54,8 +58,6 @@ pub(super) struct Run {
     pub(super) codes: u64,
     /// xxh3 of the rows' ids, facts and codes, in this order.
     pub(super) hash: u64,
-    /// xxh3 of the rows' refine records; 0 where there are none.
-    pub(super) refine_hash: u64,
     pub(super) rows: u32,
     /// Largest norm of a decoded row, rounded up; 0 for codes that are not decoded.
     pub(super) reach: f32,
@@ -101,6 +103,12 @@ pub(super) fn run_hash(ids: &[u64], facts: &[f32], codes: &[u8]) -> u64 {
     hash.digest()
 }
 
+/// Rows whose refine records share a checksum: about a page of them, so that one record can be asked for without reading
+/// more than what the system fetches anyway.
+pub(super) fn rows_a_sum(record_bytes: usize) -> usize {
+    (4096 / record_bytes.max(1)).max(1)
+}
+
 /// A segment opened for reading.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -129,6 +137,7 @@ struct Spans {
     facts: Range<usize>,
     codes: Range<usize>,
     refine: Range<usize>,
+    sums: Range<usize>,
 }
 
 /// What every segment of an index shares.
@@ -176,12 +185,14 @@ impl Segment {
             return Err(wrong("its lists do not follow each other"));
         }
         let facts = has_facts(shape.metric, model);
+        let sums = if model.refine.is_some() { (rows as usize).div_ceil(rows_a_sum(refine as usize)) } else { 0 };
         blocks.values::<u64>(IDS, rows)?;
         blocks.values::<f32>(FACTS, if facts { rows } else { 0 })?;
         blocks.values::<u8>(CODES, bytes)?;
         blocks.values::<u32>(ORDER, rows)?;
         if model.refine.is_some() {
             blocks.values::<u8>(REFINE, rows.checked_mul(refine).ok_or_else(|| wrong("too large"))?)?;
+            blocks.values::<u64>(SUMS, sums as u64)?;
         }
         if shape.ids == IdKind::Strings {
             blocks.values::<u64>(ENDS, rows)?;
@@ -189,7 +200,7 @@ impl Segment {
             blocks.unchecked(TEXT)?;
         }
         let span = |tag| blocks.span_of(tag);
-        let refine_span = if model.refine.is_some() { span(REFINE)? } else { 0..0 };
+        let [refine_span, sums_span] = if model.refine.is_some() { [span(REFINE)?, span(SUMS)?] } else { [0..0, 0..0] };
         let spans = Spans {
             lists: span(LISTS)?,
             runs: span(RUNS)?,
@@ -197,8 +208,9 @@ impl Segment {
             facts: span(FACTS)?,
             codes: span(CODES)?,
             refine: refine_span,
+            sums: sums_span,
         };
-        let unseen = |wanted: bool| runs.iter().filter(|_| wanted).map(|_| AtomicBool::new(false)).collect();
+        let unseen = |count: usize| (0..count).map(|_| AtomicBool::new(false)).collect();
         Ok(Segment {
             model: Arc::clone(model),
             spans,
@@ -207,8 +219,8 @@ impl Segment {
             refine_bytes: refine as usize,
             facts,
             ids: shape.ids,
-            sound: unseen(true),
-            refine_sound: unseen(model.refine.is_some()),
+            sound: unseen(runs.len()),
+            refine_sound: unseen(sums),
             order_checked: OnceLock::new(),
             strings_checked: OnceLock::new(),
             blocks,
@@ -270,19 +282,18 @@ impl Segment {
         Ok(rows)
     }
 
-    /// Compares the checksum of the refine records of run `r` at the first visit; the records, one after the other.
-    pub(super) fn visit_refine(&self, r: usize) -> Result<&[u8]> {
-        let run = &self.runs()[r];
-        if !self.model.refine.is_some() {
-            return Ok(&[]);
+    /// The refine record of a row; the checksum that it shares is compared at the first visit.
+    pub(super) fn visit_refine(&self, row: usize) -> Result<&[u8]> {
+        let each = rows_a_sum(self.refine_bytes);
+        let sound = &self.refine_sound[row / each];
+        if !sound.load(Relaxed) {
+            let rows = row / each * each..(row / each * each + each).min(self.rows);
+            let records = &self.hot::<u8>(&self.spans.refine)[rows.start * self.refine_bytes..rows.end * self.refine_bytes];
+            let expected = self.hot::<u64>(&self.spans.sums)[row / each];
+            self.matches(&rows, "refine vectors", xxh3_64(records), expected)?;
+            sound.store(true, Relaxed);
         }
-        let range = run.range();
-        let records = &self.hot::<u8>(&self.spans.refine)[range.start * self.refine_bytes..range.end * self.refine_bytes];
-        if !self.refine_sound[r].load(Relaxed) {
-            self.matches(&range, "refine vectors", xxh3_64(records), run.refine_hash)?;
-            self.refine_sound[r].store(true, Relaxed);
-        }
-        Ok(records)
+        Ok(self.refine_record(row))
     }
 
     fn matches(&self, range: &Range<usize>, name: &str, found: u64, expected: u64) -> Result<()> {
@@ -293,7 +304,7 @@ impl Segment {
         Err(Error::corrupt(self.blocks.path(), what))
     }
 
-    /// The refine record of a row whose run was visited by [`Segment::visit_refine`] before.
+    /// The refine record of a row that was visited by [`Segment::visit_refine`] before.
     pub(super) fn refine_record(&self, row: usize) -> &[u8] {
         &self.hot::<u8>(&self.spans.refine)[row * self.refine_bytes..(row + 1) * self.refine_bytes]
     }
@@ -353,18 +364,16 @@ impl Segment {
 
     /// The vector of a row as the index keeps it, checked; `None` where it keeps only what cannot be decoded to it.
     pub(super) fn stored(&self, row: usize, d: usize) -> Result<Option<Vec<f32>>> {
-        let r = self.run_of(row);
-        let i = row - self.runs()[r].start as usize;
         if self.model.refine.is_some() {
-            let records = self.visit_refine(r)?;
             let mut out = vec![0.0; d];
-            self.model.refine.decode(&records[i * self.refine_bytes..(i + 1) * self.refine_bytes], &mut out);
+            self.model.refine.decode(self.visit_refine(row)?, &mut out);
             return Ok(Some(out));
         }
         if self.model.transform.is_some() || !self.model.codec.decodes() {
             return Ok(None);
         }
-        self.visit(r)?;
+        let r = self.run_of(row);
+        let i = row - self.visit(r)?.run.start as usize;
         if self.model.codes_are_vectors() {
             return Ok(Some(self.vector(row).to_vec()));
         }
@@ -379,77 +388,6 @@ impl Segment {
     /// Where the id of a row stands.
     pub(super) fn id_slot(&self, row: usize) -> &[u64] {
         &self.hot::<u64>(&self.spans.ids)[row..row + 1]
-    }
-
-    /// All ids, in the order of the rows, checked.
-    pub(super) fn ids(&self) -> Result<&[u64]> {
-        self.order()?;
-        Ok(self.hot(&self.spans.ids))
-    }
-
-    fn once(&self, cell: &OnceLock<bool>, tags: &[&[u8; 8]]) -> Result<()> {
-        if cell.get() != Some(&true) {
-            tags.iter().try_for_each(|tag| self.blocks.checked(tag).map(|_| ()))?;
-            let _ = cell.set(true);
-        }
-        Ok(())
-    }
-
-    fn order(&self) -> Result<&[u32]> {
-        self.once(&self.order_checked, &[ORDER, IDS])?;
-        Ok(self.block(ORDER))
-    }
-
-    fn lookup_is_wrong(&self) -> Error {
-        Error::corrupt(self.blocks.path(), "a look-up table points outside the rows")
-    }
-
-    /// The row of a number.
-    pub(super) fn find(&self, id: u64) -> Result<Option<usize>> {
-        let (order, ids) = (self.order()?, self.hot::<u64>(&self.spans.ids));
-        let at = order.partition_point(|&r| ids.get(r as usize).is_some_and(|&x| x < id));
-        match order.get(at) {
-            None => Ok(None),
-            Some(&r) => match ids.get(r as usize) {
-                None => Err(self.lookup_is_wrong()),
-                Some(&x) => Ok((x == id).then_some(r as usize)),
-            },
-        }
-    }
-
-    /// The string of a row; `None` where ids are numbers.
-    pub(super) fn string(&self, row: usize) -> Result<Option<&str>> {
-        if self.ids == IdKind::Numbers {
-            return Ok(None);
-        }
-        self.once(&self.strings_checked, &[TEXT, ENDS, SORTED])?;
-        let (text, ends) = (self.block::<u8>(TEXT), self.block::<u64>(ENDS));
-        let start = if row == 0 { 0 } else { ends[row - 1] };
-        let bytes = text.get(start as usize..ends[row] as usize).ok_or_else(|| self.lookup_is_wrong())?;
-        std::str::from_utf8(bytes).map(Some).map_err(|_| Error::corrupt(self.blocks.path(), format!("string {row} is no UTF-8")))
-    }
-
-    /// The row of a string.
-    pub(super) fn find_string(&self, id: &str) -> Result<Option<usize>> {
-        if self.ids == IdKind::Numbers {
-            return Ok(None);
-        }
-        self.once(&self.strings_checked, &[TEXT, ENDS, SORTED])?;
-        let sorted = self.block::<u32>(SORTED);
-        let (mut low, mut high) = (0, sorted.len());
-        while low < high {
-            let mid = (low + high) / 2;
-            let row = sorted[mid] as usize;
-            if row >= self.rows {
-                return Err(self.lookup_is_wrong());
-            }
-            match self.string(row)?.unwrap_or_default().cmp(id) {
-                std::cmp::Ordering::Less => low = mid + 1,
-                std::cmp::Ordering::Greater => high = mid,
-                std::cmp::Ordering::Equal => return Ok(Some(row)),
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -35,14 +35,14 @@ pub(super) struct SegmentWriter<'a> {
     written: usize,
     /// Bytes of codes written.
     at: usize,
-    /// Runs whose refine records are written.
-    refined: usize,
+    /// Checksums of the refine records written.
+    sums: Vec<u64>,
 }
 
 impl<'a> SegmentWriter<'a> {
     pub(super) fn create(folder: &Path, file: String, shape: Shape, model: &'a Model) -> Result<SegmentWriter<'a>> {
         let strings = if shape.ids == IdKind::Strings { 3 } else { 0 };
-        let mut out = BlockWriter::create(&folder.join(&file), MAGIC, 7 + model.refine.is_some() as usize + strings)?;
+        let mut out = BlockWriter::create(&folder.join(&file), MAGIC, 7 + 2 * model.refine.is_some() as usize + strings)?;
         out.begin(CODES)?;
         let [code_bytes, refine_bytes] = record_bytes(model, shape.d);
         Ok(SegmentWriter {
@@ -62,7 +62,7 @@ impl<'a> SegmentWriter<'a> {
             decoded: Vec::new(),
             written: 0,
             at: 0,
-            refined: 0,
+            sums: Vec::new(),
         })
     }
 
@@ -103,7 +103,6 @@ impl<'a> SegmentWriter<'a> {
             start: self.written as u64,
             codes: start as u64,
             hash: run_hash(&self.ids[self.written..], facts, &self.run),
-            refine_hash: 0,
             rows: rows as u32,
             reach,
             extreme: !fine as u32,
@@ -152,21 +151,25 @@ impl<'a> SegmentWriter<'a> {
     /// Appends the refine record of the next row.
     pub(super) fn push_refine(&mut self, record: &[u8]) -> Result<()> {
         self.pending.extend_from_slice(record);
-        let run = &mut self.runs[self.refined];
-        if self.pending.len() == run.rows as usize * self.refine_bytes {
-            run.refine_hash = xxh3_64(&self.pending);
-            self.out.put(&self.pending)?;
-            self.pending.clear();
-            self.refined += 1;
-        }
+        if self.pending.len() == rows_a_sum(self.refine_bytes) * self.refine_bytes { self.end_sum() } else { Ok(()) }
+    }
+
+    fn end_sum(&mut self) -> Result<()> {
+        self.sums.push(xxh3_64(&self.pending));
+        self.out.put(&self.pending)?;
+        self.pending.clear();
         Ok(())
     }
 
     /// Finishes the file after the last list, or after the last refine record.
     pub(super) fn finish(mut self) -> Result<SegmentEntry> {
         if self.model.refine.is_some() {
-            assert_eq!(self.refined, self.runs.len(), "a refine record a row");
+            if !self.pending.is_empty() {
+                self.end_sum()?;
+            }
+            assert_eq!(self.sums.len(), self.ids.len().div_ceil(rows_a_sum(self.refine_bytes)), "a refine record a row");
             self.out.end();
+            self.out.block(SUMS, bytemuck::cast_slice(&self.sums))?;
         } else {
             self.end_codes()?;
         }

@@ -28,8 +28,10 @@ impl Rows {
             let run = segment.run_of(row);
             if runs.last().is_none_or(|r| (r.part, r.run) != (part, run)) {
                 segment.visit(run)?;
-                segment.visit_refine(run)?;
                 runs.push(InRun { part, run, list: segment.list_of(run), rows: Vec::new() });
+            }
+            if index.refine.is_some() {
+                segment.visit_refine(row)?;
             }
             let first = segment.runs()[run].start as usize;
             runs.last_mut().expect("one was pushed").rows.push((row - first) as u32);

@@ -174,10 +174,9 @@ impl Counts {
             self.bad += screen(Vectors::new(&decoded, d), metric).len() as u64;
             self.wrong += facts_that_are_wrong(&rows, Vectors::new(&decoded, d), shape.metric);
         }
-        let bytes = model.refine.row_bytes(shape.d);
         let mut row = vec![0.0; shape.d];
-        for record in segment.visit_refine(r)?.chunks_exact(bytes.max(1)) {
-            model.refine.decode(record, &mut row);
+        for i in rows.run.range().filter(|_| model.refine.is_some()) {
+            model.refine.decode(segment.visit_refine(i)?, &mut row);
             self.bad_refine += row.iter().any(|x| !x.is_finite()) as u64;
         }
         Ok(())

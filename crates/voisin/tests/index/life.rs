@@ -24,7 +24,7 @@ fn rows_that_do_not_fit_in_memory_are_streamed() {
     for (i, spec) in SPECS.iter().enumerate() {
         let path = dir.path().join(format!("{i}"));
         // a quarter of it holds 682 rows, a half fewer than the smallest segment
-        let p = BuildParams { memory_limit: Some(1 << 18), on_bad: OnBad::Skip, ..params(spec, Metric::Cosine) };
+        let p = BuildParams { memory_limit: Some(1 << 18), calibrate: 0, on_bad: OnBad::Skip, ..params(spec, Metric::Cosine) };
         let report = index::build(&source(&base), &path, &p, &Quiet).unwrap();
         assert_eq!((report.n, report.skipped, report.segments), (4999, 1, 5));
         assert!(report.trained_on < 700);
@@ -38,10 +38,10 @@ fn rows_that_do_not_fit_in_memory_are_streamed() {
 
 /// Stops once some rows are stored.
 #[derive(Default)]
-struct StopAt {
-    rows: u64,
-    storing: AtomicBool,
-    stored: AtomicU64,
+pub(super) struct StopAt {
+    pub(super) rows: u64,
+    pub(super) storing: AtomicBool,
+    pub(super) stored: AtomicU64,
 }
 
 impl voisin::Watch for StopAt {
@@ -64,7 +64,7 @@ fn a_build_that_is_stopped_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, path) = (dir.path().join("whole"), dir.path().join("x"));
     for memory_limit in [None, Some(1 << 19)] {
-        let p = BuildParams { segment_rows: Some(400), memory_limit, ..params("IVF16,Flat", Metric::L2) };
+        let p = BuildParams { segment_rows: Some(400), memory_limit, calibrate: 0, ..params("IVF16,Flat", Metric::L2) };
         index::build(&source(&base), &whole, &p, &Quiet).unwrap();
         for rows in [0, 800, 1600] {
             let stop = StopAt { rows, ..Default::default() };
