@@ -13,6 +13,11 @@ use voisin_kernels::{Grid8, Hits8, Store8};
 pub(crate) const MANY: usize = 16_384;
 /// Centroids a cell, on average.
 const CELL: usize = 128;
+/// Cells visited, as a multiple of the root of their number. Measured on 65,536 and 16,384 centroids of SIFT: 99 % or more of the
+/// true lists of a query, 99 % of the nearest lists of vectors, 95 % of the neighbours that training looks at.
+pub(crate) const ROUTE: f64 = 2.2;
+const ASSIGN: f64 = 1.5;
+pub(crate) const TRAIN: f64 = 1.0;
 /// Rows whose cells are sorted together when vectors are assigned.
 const BLOCK: usize = 1 << 16;
 
@@ -60,10 +65,10 @@ impl Cells {
         self.first[cell as usize] as usize..self.first[cell as usize + 1] as usize
     }
 
-    /// Cells to visit for the `keep` nearest centroids.
-    fn visits(&self, keep: usize) -> usize {
-        let f: usize = std::env::var("VIS").map_or(6, |v| v.parse().unwrap());
-        (self.cells() / f + keep * 16 / CELL).clamp(1, self.cells())
+    /// Cells to visit for the `keep` nearest centroids: `effort` times the root of their number, and room for `keep` itself.
+    fn visits(&self, keep: usize, effort: f64) -> usize {
+        let base = effort * (self.cells() as f64).sqrt();
+        (base.ceil() as usize).saturating_add(keep.saturating_mul(16) / CELL).clamp(1, self.cells())
     }
 
     /// The `keep` best centroids of each row, as (key, list), best first.
@@ -72,6 +77,7 @@ impl Cells {
         centroids: Vectors<'_>,
         rows: Vectors<'_>,
         keep: usize,
+        effort: f64,
         s: &mut Scratch,
         mut each: impl FnMut(&[(f32, u32)]),
     ) {
@@ -79,7 +85,7 @@ impl Cells {
         let (mut lower, mut slots) = (Vec::new(), Vec::new());
         let mut fine = Pick::default();
         for (i, q) in rows.iter().enumerate() {
-            let visits = self.visits(keep);
+            let visits = self.visits(keep, effort);
             self.coarse.best_one(self.centres.view(), q, i, visits, &s.store, &mut s.lower, &mut s.pick);
             lower.clear();
             slots.clear();
@@ -108,7 +114,7 @@ impl Cells {
     /// row, which gives a limit that the centroids of the others mostly exceed.
     fn assign_block(&self, centroids: Vectors<'_>, rows: Vectors<'_>) -> Vec<u32> {
         let store = Store8::new(rows.data(), rows.d(), Some(&self.centre));
-        let visits = self.visits(1);
+        let visits = self.visits(1, ASSIGN);
         let nearest = self.nearest_cells(rows, &store, visits);
         let list = |place: u32| self.slots[place as usize];
         let own = |cell: u32, rows_of: &[u32], hits: &mut Hits8| {

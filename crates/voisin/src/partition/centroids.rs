@@ -1,6 +1,6 @@
 //! Lists around centroids.
 
-use super::cells::{Cells, MANY};
+use super::cells::{Cells, MANY, ROUTE, TRAIN};
 use super::table::{Scratch, Table, coded};
 use super::{RouteParams, Routes};
 use crate::{Matrix, Metric, Vectors};
@@ -92,12 +92,22 @@ impl Centroids {
     pub(crate) fn route(&self, queries: Vectors<'_>, params: &RouteParams) -> Routes {
         assert_eq!(queries.d(), self.d(), "queries and centroids have the same dimensions");
         let keep = if params.nprobe == 0 { self.k() } else { params.nprobe.min(self.k()) };
+        self.search(queries, keep, ROUTE)
+    }
+
+    /// The `keep` nearest centroids of each centroid, itself first unless another is alike; where they stand in cells with a
+    /// little less care than [`Centroids::route`] takes.
+    pub(crate) fn neighbours(&self, keep: usize) -> Routes {
+        self.search(self.matrix.view(), keep.min(self.k()), TRAIN)
+    }
+
+    fn search(&self, queries: Vectors<'_>, keep: usize, effort: f64) -> Routes {
         let (n, units) = (queries.n(), queries.n().div_ceil(UNIT));
         if units <= 1 {
             thread_local!(static OWN: std::cell::RefCell<Scratch> = std::cell::RefCell::default());
-            return OWN.with_borrow_mut(|s| self.unit(queries, keep, s));
+            return OWN.with_borrow_mut(|s| self.unit(queries, keep, effort, s));
         }
-        let unit = |s: &mut Scratch, u: usize| self.unit(queries.rows(u * UNIT..((u + 1) * UNIT).min(n)), keep, s);
+        let unit = |s: &mut Scratch, u: usize| self.unit(queries.rows(u * UNIT..((u + 1) * UNIT).min(n)), keep, effort, s);
         let parts: Vec<Routes> = (0..units).into_par_iter().map_init(Scratch::default, unit).collect();
         let mut all = Routes { offsets: vec![0], lists: Vec::with_capacity(n * keep), scores: Vec::with_capacity(n * keep) };
         for part in parts {
@@ -109,7 +119,7 @@ impl Centroids {
         all
     }
 
-    fn unit(&self, queries: Vectors<'_>, keep: usize, s: &mut Scratch) -> Routes {
+    fn unit(&self, queries: Vectors<'_>, keep: usize, effort: f64, s: &mut Scratch) -> Routes {
         let room = queries.n() * keep;
         let mut out = Routes { offsets: vec![0], lists: Vec::with_capacity(room), scores: Vec::with_capacity(room) };
         let put = |best: &[(f32, u32)]| {
@@ -119,7 +129,7 @@ impl Centroids {
         };
         match &self.prepared.route {
             Search::Few(table) => table.best(self.matrix.view(), queries, keep, s, put),
-            Search::Many(cells) => cells.best(self.matrix.view(), queries, keep, s, put),
+            Search::Many(cells) => cells.best(self.matrix.view(), queries, keep, effort, s, put),
         }
         out
     }

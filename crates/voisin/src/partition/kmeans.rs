@@ -32,7 +32,7 @@ pub struct KMeansParams {
     /// Number of centroids.
     pub k: usize,
     /// Iterations; fewer are done when nothing moves any more, or from 4,096 centroids on when the objective falls by less
-    /// than 0.2 % in one.
+    /// than 0.1 % in one.
     pub niter: usize,
     /// Runs with different starts, of which the best is kept.
     pub nredo: usize,

@@ -9,11 +9,11 @@
 //! approximate k-means via cluster closures", CVPR 2012.
 
 use super::Centroids;
+use super::Routes;
 use super::kmeans::{KMeansParams, Run, Sums, flat, gather};
 use super::rng::Random;
 use super::sample::normalise;
 use super::table::{among, coded, mean, settle};
-use super::{RouteParams, Routes};
 use crate::{Matrix, Metric, Result, Vectors, Watch};
 use rayon::prelude::*;
 use voisin_kernels::{Grid8, Hits8, Key, Store8};
@@ -26,7 +26,7 @@ const NEIGHBOURS: usize = 64;
 const COARSE: (usize, usize) = (6, 128);
 const FINE: (usize, usize) = (4, 64);
 /// It is over when the objective falls by less than this part in an iteration.
-const ENOUGH: f64 = 0.002;
+const ENOUGH: f64 = 0.001;
 /// Lists above this many times the mean are split.
 pub(crate) const OVERSIZED: usize = 4;
 
@@ -53,9 +53,9 @@ pub(super) fn run(data: Vectors<'_>, params: &KMeansParams, redo: u64, watch: &d
     for iteration in 0..params.niter {
         watch.check()?;
         let near = Centroids::new(centroids, Metric::L2);
-        let neighbours = near.route(near.matrix().view(), &RouteParams { nprobe: NEIGHBOURS, mass: None });
+        let neighbours = near.neighbours(NEIGHBOURS);
         centroids = near.into_matrix();
-        refine(data, rows.as_ref(), &centroids, &neighbours, &mut lists)?;
+        refine(data, rows.as_ref(), &centroids, &neighbours, &mut lists);
         let moved = sums.update(data, &lists);
         let now = sums.objective(centroids.view());
         watch.note(&format!("iteration {}: objective {now:.6e}", iteration + 1));
@@ -142,13 +142,7 @@ fn shares(sizes: &[usize], n: usize, k: usize) -> Vec<usize> {
 }
 
 /// Moves every row to the nearest of the neighbours of its centroid.
-fn refine(
-    data: Vectors<'_>,
-    rows: Option<&(Store8, Vec<f32>)>,
-    centroids: &Matrix,
-    neighbours: &Routes,
-    lists: &mut [u32],
-) -> Result<()> {
+fn refine(data: Vectors<'_>, rows: Option<&(Store8, Vec<f32>)>, centroids: &Matrix, neighbours: &Routes, lists: &mut [u32]) {
     let k = centroids.n();
     let (order, starts) = by_list(lists, k);
     let mut fresh = vec![0u32; lists.len()];
@@ -184,7 +178,6 @@ fn refine(
         }
     });
     order.iter().zip(&fresh).for_each(|(&r, &list)| lists[r as usize] = list);
-    Ok(())
 }
 
 /// Rows ordered by their lists, and where each list starts.
