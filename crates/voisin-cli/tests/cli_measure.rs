@@ -176,8 +176,8 @@ fn the_demo_runs_on_what_comes_with_it() {
     let v = json(&["demo", "-o", &out, "--quiet"]);
     assert_eq!((&v["n"], &v["d"], &v["queries"], &v["metric"]), (&json!(5000), &json!(384), &json!(400), &json!("cosine")));
     let points = v["points"].as_array().unwrap();
-    assert_eq!(points.len(), 9);
-    for spec in ["LMI72,Flat", "IVF72,Flat"] {
+    assert_eq!(points.len(), 13);
+    for spec in ["LMI72,Flat", "IVF72,Flat", "IVF72,RaBitQ4,Refine(SQ8)"] {
         let recalls: Vec<f64> =
             points.iter().filter(|p| p["spec"] == spec).map(|p| p["recall"]["10"].as_f64().unwrap()).collect();
         assert!(recalls.windows(2).all(|w| w[0] < w[1]) && recalls[0] > 0.4 && recalls[3] > 0.8, "{spec}: {recalls:?}");

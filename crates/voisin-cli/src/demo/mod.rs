@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use voisin::eval::{Mode, evaluate, measure, quantile, usual_ks};
 use voisin::exact::{ExactParams, exact};
-use voisin::index::{BuildParams, BuildReport, Index, SearchParams, build};
+use voisin::index::{BuildParams, BuildReport, Index, SearchParams, build, default_spec};
 use voisin::{MemSource, Metric, Neighbors, PartitionSpec, Spec};
 
 use crate::bench::{Muted, short_name};
@@ -95,7 +95,8 @@ impl Demo {
         let (truth, exact_seconds) = self.truth(&data, cx)?;
         cx.screen.say(&format!("exact     the {} nearest of every query: {}", self.k, time(exact_seconds)));
         let nlist = self.lists.unwrap_or_else(|| usual_lists(n));
-        let (lmi, lmi_built) = self.build(&data, PartitionSpec::Learned { nlist, hidden: None }, "lmi", cx)?;
+        let learned = Spec { partition: PartitionSpec::Learned { nlist, hidden: None }, ..Spec::flat() };
+        let (lmi, lmi_built) = self.build(&data, learned, "lmi", cx)?;
         let last = lmi_built.epochs.last().map(|e| {
             format!("; after {} epochs it names the list of {:.1} % of the vectors", lmi_built.epochs.len(), e.accuracy * 100.0)
         });
@@ -105,11 +106,16 @@ impl Demo {
             time(lmi_built.seconds.total),
             last.unwrap_or_default()
         ));
-        let (ivf, ivf_built) = self.build(&data, PartitionSpec::KMeans { nlist }, "ivf", cx)?;
+        let (ivf, ivf_built) = self.build(&data, Spec::ivf(nlist), "ivf", cx)?;
         cx.screen.say(&format!("k-means   {}: built in {}", ivf.spec(), time(ivf_built.seconds.total)));
+        let (coded, coded_built) = self.build(&data, coded_spec(nlist, base.dim()), "coded", cx)?;
+        let size = coded.info().code_bytes as f64 / (base.dim() * 4) as f64 * 100.0;
+        let said = format!("{}: built in {}; codes of {size:.0} % of the vectors", coded.spec(), time(coded_built.seconds.total));
+        cx.screen.say(&format!("codes     {said}"));
 
         let mut points = self.sweep(&data, &truth, &lmi, &lmi_built, cx)?;
         points.extend(self.sweep(&data, &truth, &ivf, &ivf_built, cx)?);
+        points.extend(self.sweep(&data, &truth, &coded, &coded_built, cx)?);
         points.push(self.exact_point(&truth, exact_seconds, (base.dim() * 4) as f64)?);
         let example = Example::new(&data, shown, &truth, &lmi)?;
         let page = self.out.join("report.html");
@@ -129,11 +135,12 @@ impl Demo {
         Ok((first.neighbors, quantile(&mut seconds, 0.5)))
     }
 
-    fn build(&self, data: &Data, partition: PartitionSpec, folder: &str, cx: &Context) -> Result<(Index, BuildReport)> {
+    fn build(&self, data: &Data, spec: Spec, folder: &str, cx: &Context) -> Result<(Index, BuildReport)> {
         let params = BuildParams {
-            spec: Some(Spec { partition, ..Spec::flat() }),
+            spec: Some(spec),
             metric: data.metric,
             seed: cx.common.seed,
+            calibrate: 0, // a sweep shows every number of lists; nothing aims at a recall
             train_size: Some(TRAIN_SIZE).filter(|t| *t < data.base().len()),
             ..BuildParams::default()
         };
@@ -172,8 +179,8 @@ impl Demo {
 
     fn page(&self, data: &Data, name: &str, nlist: usize, points: &[Point], example: &Example) -> Report {
         let lead = format!(
-            "{} vectors of {} dimensions, cut into {nlist} lists: once by k-means, once by a network that learned the lists of k-means. \
-             A query visits few of the lists; the more it visits, the more of the true neighbours it finds.",
+            "{} vectors of {} dimensions, cut into {nlist} lists: once by k-means, once by a network that learned the lists of k-means; \
+             the third index keeps small codes in the lists of k-means and ranks what they find by finer ones. A query visits few of the lists; the more it visits, the more of the true neighbours it finds.",
             count(data.base().len()),
             data.base().dim()
         );
@@ -242,6 +249,12 @@ impl Demo {
         text.push('\n');
         text
     }
+}
+
+/// The index whose lists hold codes: those that `build` would choose for so many dimensions.
+fn coded_spec(nlist: usize, d: usize) -> Spec {
+    let (usual, _) = default_spec(u64::from(u32::MAX), d, Metric::L2);
+    Spec { partition: PartitionSpec::KMeans { nlist }, ..usual }
 }
 
 /// Lists for `n` vectors: 320, as the works on learned indexes have it, or about sqrt(n) where there are few.
