@@ -123,6 +123,7 @@ impl Search {
     /// No index there, queries of another dimension, wrong parameters, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         self.save.check([&self.queries[..]])?;
+        voisin::keep_freed_memory(64 << 20);
         let index = Index::open(&self.dir)?;
         if let Some(metric) = self.metric.filter(|m| *m != index.metric()) {
             let message = format!("metric = {metric}: {} was built for {}", self.dir.display(), index.metric());

@@ -35,7 +35,7 @@ mod scan;
 mod select;
 mod vector;
 
-pub use aligned::advise_huge;
+pub use aligned::{advise_huge, keep_freed_memory};
 pub use bits::{ByteRow, CodePanels, TILE_QUERIES, WORD, code_tiles, plane_dots, planes_dots, planes_pack, prefetch, signed_codes};
 pub use bounds::{Side, keys, lowers, widen};
 pub use convert::{f16_to_f32, f32_to_f16};

@@ -43,4 +43,5 @@ pub use metric::Metric;
 pub use neighbors::{Neighbors, TopK};
 pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, screen};
 pub use spec::{PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec};
+pub use voisin_kernels::keep_freed_memory;
 pub use watch::{Quiet, Watch};

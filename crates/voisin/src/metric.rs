@@ -38,11 +38,21 @@ impl Metric {
 
     /// The key by which everything is ranked in the end, in f64: squared L2, minus the dot product, 1 − cosine.
     pub(crate) fn exact_key(self, q: &[f32], x: &[f32]) -> f64 {
+        self.exact_key_of(q, self.exact_norm(q), x)
+    }
+
+    /// What [`Metric::exact_key_of`] wants to know of a query: its norm under cosine.
+    pub(crate) fn exact_norm(self, q: &[f32]) -> f64 {
+        if self == Metric::Cosine { voisin_kernels::dot_f64(q, q).sqrt() } else { 0.0 }
+    }
+
+    /// [`Metric::exact_key`] of a query that is compared often; the same bits.
+    pub(crate) fn exact_key_of(self, q: &[f32], norm: f64, x: &[f32]) -> f64 {
         use voisin_kernels::{dot_f64, l2_squared_f64};
         match self {
             Metric::L2 => l2_squared_f64(q, x),
             Metric::Ip => -dot_f64(q, x),
-            Metric::Cosine => 1.0 - dot_f64(q, x) / (dot_f64(q, q).sqrt() * dot_f64(x, x).sqrt()),
+            Metric::Cosine => 1.0 - dot_f64(q, x) / (norm * dot_f64(x, x).sqrt()),
         }
     }
 

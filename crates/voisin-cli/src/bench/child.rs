@@ -50,6 +50,8 @@ pub struct Ask {
 pub struct Answers {
     /// Points without recall.
     pub points: Vec<Point>,
+    /// Why targets have no point.
+    pub beyond: Vec<String>,
 }
 
 /// Progress without the remarks of each iteration.
@@ -81,6 +83,7 @@ impl Job<'_> {
     /// # Errors
     /// What building and searching give.
     pub fn run(&self, base: &dyn Source, queries: &dyn Source, dir: &Path, cx: &Context) -> Result<()> {
+        voisin::keep_freed_memory(64 << 20);
         let params = BuildParams {
             spec: Some(self.spec.clone()),
             metric: self.metric,
@@ -97,8 +100,8 @@ impl Job<'_> {
         let built = pool(self.build_threads)?.install(|| build(base, &at, &params, &Muted(&cx.screen)))?;
         let index = Index::open(&at)?;
         let rows = read_all(queries, self.metric)?;
-        let mut points = Vec::new();
-        for (i, ask) in self.asks.iter().enumerate() {
+        let (mut points, mut beyond) = (Vec::new(), Vec::new());
+        for ask in self.asks {
             let Ask { nprobe, target, refine } = *ask;
             let search = SearchParams {
                 k: self.k,
@@ -107,7 +110,15 @@ impl Job<'_> {
                 refine: refine.unwrap_or(0),
                 ..SearchParams::default()
             };
-            let speed = measure(&index, rows.view(), &search, self.mode, self.repeat, &cx.screen)?;
+            let speed = match measure(&index, rows.view(), &search, self.mode, self.repeat, &cx.screen) {
+                // a target that the codes cannot reach is told; the others are measured
+                Err(e @ Error::Param { .. }) if target.is_some() => {
+                    beyond.push(format!("{}: {e}", self.spec));
+                    continue;
+                }
+                done => done?,
+            };
+            save_neighbors(dir, points.len(), &speed.neighbors)?;
             points.push(Point {
                 nprobe,
                 refine,
@@ -121,10 +132,9 @@ impl Job<'_> {
                 peak_rss_bytes: peak_rss(),
                 ..Point::default()
             });
-            save_neighbors(dir, i, &speed.neighbors)?;
         }
         let path = dir.join(ANSWERS);
-        let text = serde_json::to_vec(&Answers { points }).expect("numbers and strings");
+        let text = serde_json::to_vec(&Answers { points, beyond }).expect("numbers and strings");
         Ok(std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?)
     }
 }

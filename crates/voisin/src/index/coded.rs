@@ -238,7 +238,7 @@ fn run_of<'a>(rows: &super::segment::Rows<'a>) -> Run<'a> {
 /// The k best candidates by the vectors kept to refine them; by rank where there are none.
 pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: usize) -> Result<Vec<(f64, u64)>> {
     let metric = index.manifest.metric;
-    let mut top = TopK::new(k);
+    let (mut top, norm, mut row) = (TopK::new(k), metric.exact_norm(query), Vec::new());
     let segment = |c: &Candidate| &index.parts[c.part as usize].segment;
     if index.refine.is_some() {
         for c in best {
@@ -249,7 +249,7 @@ pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: u
     for c in best {
         let id = segment(c).id(c.at(index));
         let key = if index.refine.is_some() {
-            index.refine.key(metric, query, segment(c).refine_record(c.at(index)))
+            index.refine.key(metric, query, norm, segment(c).refine_record(c.at(index)), &mut row)
         } else {
             match metric {
                 Metric::L2 => (c.rank as f64).max(0.0),

@@ -81,11 +81,17 @@ impl Refine {
     /// The exact key, in f64, of the row that a record stands for.
     ///
     /// A row without direction under cosine is as far as a perpendicular one; one that is no number is farther than all.
-    pub(crate) fn key(&self, metric: Metric, query: &[f32], record: &[u8]) -> f64 {
+    ///
+    /// `norm` is [`Metric::exact_norm`] of the query; `row` is a buffer.
+    pub(crate) fn key(&self, metric: Metric, query: &[f32], norm: f64, record: &[u8], row: &mut Vec<f32>) -> f64 {
         let key = match self {
             Refine::None => f64::NAN,
-            Refine::Flat => metric.exact_key(query, bytemuck::cast_slice(record)),
-            Refine::Scalar(code) => code.key(metric, query, record, &mut Vec::new()),
+            Refine::Flat => metric.exact_key_of(query, norm, bytemuck::cast_slice(record)),
+            Refine::Scalar(code) => {
+                row.resize(query.len(), 0.0);
+                code.decode(record, row);
+                metric.exact_key_of(query, norm, row)
+            }
         };
         match (key.is_nan(), metric) {
             (false, _) => key,
@@ -120,7 +126,9 @@ mod tests {
                 again.decode(record, &mut row);
                 assert!(x.iter().zip(&row).all(|(a, b)| (a - b).abs() <= error), "{name}: {x:?} {row:?}");
                 for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
-                    assert_eq!(again.key(metric, &query, record), metric.exact_key(&query, &row), "{name} {metric}");
+                    let (norm, mut buffer) = (metric.exact_norm(&query), Vec::new());
+                    let key = again.key(metric, &query, norm, record, &mut buffer);
+                    assert_eq!(key, metric.exact_key(&query, &row), "{name} {metric}");
                 }
             }
         }
