@@ -5,6 +5,9 @@
 //! without packing, columns are gathered from such rows, and bounds come out of the product directly, in no buffer of
 //! integers. The integers are the same on every instruction set.
 
+// "not above" keeps NaN, "at most" would lose it
+#![allow(clippy::neg_cmp_op_on_partial_ord)]
+
 use crate::quantise::{quantise, slack};
 use crate::{Isa, Key, int8_available, isa};
 use rayon::prelude::*;

@@ -1,5 +1,8 @@
 //! The smallest of many values: a limit that few are within, and which these are.
 
+// "not above" keeps NaN, "at most" would lose it
+#![allow(clippy::neg_cmp_op_on_partial_ord)]
+
 use crate::{Isa, isa};
 
 const LANES: usize = 16;

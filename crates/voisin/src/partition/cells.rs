@@ -89,11 +89,16 @@ impl Cells {
             self.coarse.best_one(self.centres.view(), q, i, visits, &s.store, &mut s.lower, &mut s.pick);
             lower.clear();
             slots.clear();
+            // where data lies in clumps some cells are many times the mean, and fewer of them do
+            let enough = (2 * visits * CELL).max(keep.saturating_mul(4)).max(MANY / 4);
             for &(_, cell) in &s.pick.keys {
                 let (panels, at) = (self.panels(cell), lower.len());
                 lower.resize(at + panels.len() * Grid8::WIDTH, 0.0);
                 slots.extend_from_slice(&self.slots[panels.start * Grid8::WIDTH..panels.end * Grid8::WIDTH]);
                 self.grid.lower(&s.store, i, panels, &mut lower[at..]);
+                if lower.len() >= enough {
+                    break;
+                }
             }
             let within = |key| limit(self.metric, &s.store, i, key);
             fine.best(&lower, keep, centroids, |place| slots[place as usize], self.metric, q, within);
@@ -155,14 +160,18 @@ impl Cells {
         best.into_iter().map(|b| b.0).collect()
     }
 
-    /// The nearest cells of each row, `visits` a row, nearest first.
+    /// The nearest cells of each row, `visits` a row, nearest first; `u32::MAX` where those before are enough.
     fn nearest_cells(&self, rows: Vectors<'_>, store: &Store8, visits: usize) -> Vec<u32> {
         let mut out = vec![0; rows.n() * visits];
         out.par_chunks_mut(visits * 64).enumerate().for_each_init(Scratch::default, |s, (u, out)| {
+            let enough = (2 * visits * CELL).max(MANY / 4);
             for (i, out) in out.chunks_exact_mut(visits).enumerate() {
-                let r = u * 64 + i;
+                let (r, mut places) = (u * 64 + i, 0);
                 self.coarse.best_one(self.centres.view(), rows.row(r), r, visits, store, &mut s.lower, &mut s.pick);
-                out.iter_mut().zip(&s.pick.keys).for_each(|(o, k)| *o = k.1);
+                for (o, k) in out.iter_mut().zip(&s.pick.keys) {
+                    *o = if places < enough { k.1 } else { u32::MAX };
+                    places += self.panels(k.1).len() * Grid8::WIDTH;
+                }
             }
         });
         out
@@ -172,7 +181,7 @@ impl Cells {
     fn by_cell(&self, nearest: &[u32], visits: usize, ranks: std::ops::Range<usize>) -> Vec<Vec<u32>> {
         let mut out = vec![Vec::new(); self.cells()];
         for (r, cells) in nearest.chunks_exact(visits).enumerate() {
-            cells[ranks.clone()].iter().for_each(|&c| out[c as usize].push(r as u32));
+            cells[ranks.clone()].iter().filter(|c| **c != u32::MAX).for_each(|&c| out[c as usize].push(r as u32));
         }
         out
     }

@@ -4,6 +4,9 @@
 //! which centroids need not be looked at, so lists and scores are the same for one row or many and on every processor with
 //! the same f32 arithmetic.
 
+// "not above" keeps NaN, "at most" would lose it
+#![allow(clippy::neg_cmp_op_on_partial_ord)]
+
 use crate::{Metric, Vectors};
 use rayon::prelude::*;
 use voisin_kernels::{Grid8, Hits8, Key, Store8, dot, l2_squared, limit_of_smallest, not_above, prefetch};
