@@ -1,3 +1,4 @@
+use super::dots::*;
 use super::*;
 use proptest::prelude::*;
 
