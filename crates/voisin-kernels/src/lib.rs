@@ -36,7 +36,9 @@ mod select;
 mod vector;
 
 pub use aligned::{advise_huge, keep_freed_memory};
-pub use bits::{ByteRow, CodePanels, TILE_QUERIES, WORD, code_tiles, plane_dots, planes_dots, planes_pack, prefetch, signed_codes};
+pub use bits::{
+    ByteRow, CodePanels, TILE_QUERIES, WORD, code_tiles, plane_dots, planes_dots, planes_pack, prefetch, signed_codes,
+};
 pub use bounds::{Side, keys, lowers, widen};
 pub use convert::{f16_to_f32, f32_to_f16};
 pub use facts::{all_finite, max_abs};

@@ -371,14 +371,14 @@ fn many_centroids_are_searched_in_cells() {
         let params = RouteParams { nprobe: 20, mass: None };
         let (all, lists) = (p.route(queries.view(), &params), p.assign(queries.view()));
         let (mut found, mut right) = (0, 0);
-        for i in 0..300 {
+        for (i, list) in lists.iter().enumerate() {
             let one = p.route(queries.view().rows(i..i + 1), &params);
             assert_eq!((one.lists(0), one.scores(0)), (all.lists(i), all.scores(i)));
             let q = queries.row(i);
             let near = |c: &[f32]| squared(q, c);
             let mut by: Vec<(f64, u32)> = centroids.view().iter().map(near).zip(0..).collect();
             by.sort_by(|a, b| a.partial_cmp(b).unwrap());
-            right += (by[0].1 == lists[i]) as usize;
+            right += (by[0].1 == *list) as usize;
             if metric == Metric::Ip {
                 let dot = |c: &[f32]| -c.iter().zip(q).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
                 by = centroids.view().iter().map(dot).zip(0..).collect();

@@ -24,7 +24,10 @@ use super::Training;
 use super::rotation::Rotation;
 use crate::{Matrix, Vectors};
 use rayon::prelude::*;
-use voisin_kernels::{ByteRow, CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dots, planes_pack, prefetch, signed_codes};
+use voisin_kernels::{
+    ByteRow, CodePanels, Side, TILE_QUERIES, WORD, code_tiles, dot_f64, keys, lowers, plane_dots, planes_dots, planes_pack,
+    prefetch, signed_codes,
+};
 
 /// Deviations that the error bound is wide.
 ///
@@ -293,7 +296,15 @@ impl RaBitQ {
     }
 
     /// Rows of a run whose rank is within the limit, for one query: signs first, other bits where they may matter.
-    pub(crate) fn scan(&self, query: &Query, run: Run<'_>, shared: Shared, limit: Limit, s: &mut Scratch, hits: &mut Vec<(u32, f32)>) {
+    pub(crate) fn scan(
+        &self,
+        query: &Query,
+        run: Run<'_>,
+        shared: Shared,
+        limit: Limit,
+        s: &mut Scratch,
+        hits: &mut Vec<(u32, f32)>,
+    ) {
         let parts = self.blocks(run);
         let (stride, low) = (self.stride(), self.words() * (self.bits - 1));
         s.products.resize(s.products.len().max(run.n), 0);
@@ -531,19 +542,23 @@ mod tests {
                     let base = if ip { -dot_f64(&q, c) } else { far } as f32;
                     let shared = Shared { base, reach: far.sqrt() as f32 };
                     let mut hits = Vec::new();
-                    code.scan(&query, Run { bytes: &packed(&code, record), n: 1 }, shared, ALL, &mut Scratch::default(), &mut hits);
+                    code.scan(
+                        &query,
+                        Run { bytes: &packed(&code, record), n: 1 },
+                        shared,
+                        ALL,
+                        &mut Scratch::default(),
+                        &mut hits,
+                    );
                     let row = rows.row(i);
-                    let exact = if ip {
-                        -dot_f64(row, &q)
-                    } else {
-                        row.iter().zip(&q).map(|(a, b)| ((a - b) as f64).powi(2)).sum()
-                    };
+                    let exact =
+                        if ip { -dot_f64(row, &q) } else { row.iter().zip(&q).map(|(a, b)| ((a - b) as f64).powi(2)).sum() };
                     let r: f64 = row.iter().zip(c).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
                     let unit = r.sqrt() * far.sqrt() * if ip { 1.0 } else { 2.0 } / (d as f64).sqrt();
                     let error = (hits[0].1 as f64 - exact) / unit;
                     (sum, squares, scale) = (sum + error, squares + error * error, scale + 1.0);
                 }
-                let deviation = (squares / scale as f64).sqrt();
+                let deviation = (squares / scale).sqrt();
                 assert!(deviation < most && (sum / scale).abs() < 0.2 * most, "d {d}, {bits} bits: {deviation}, {}", sum / scale);
             }
         }
@@ -593,7 +608,13 @@ mod tests {
                 let limits: Vec<f32> = one.iter().map(|h| h.iter().map(|h| h.1).fold(f32::MIN, f32::max)).collect();
                 let mut found = vec![Vec::new(); queries.len()];
                 let refs: Vec<(&Query, Shared)> = queries.iter().map(|q| (&q.0, q.1)).collect();
-                code.scan_many(&refs, run, &mut Scratch::default(), |q| Limit { rank: limits[q], ..ALL }, |q, hits| found[q].append(hits));
+                code.scan_many(
+                    &refs,
+                    run,
+                    &mut Scratch::default(),
+                    |q| Limit { rank: limits[q], ..ALL },
+                    |q, hits| found[q].append(hits),
+                );
                 assert_eq!(found, one);
             }
         }
@@ -617,7 +638,14 @@ mod tests {
         let query = code.query(&[0.5; 64]);
         let mut hits = Vec::new();
         let shared = Shared { base: 7.0, reach: 7f32.sqrt() };
-        code.scan(&query, Run { bytes: &packed(&code, &record), n: 1 }, shared, Limit { rank: 8.0, keep: 1 }, &mut Scratch::default(), &mut hits);
+        code.scan(
+            &query,
+            Run { bytes: &packed(&code, &record), n: 1 },
+            shared,
+            Limit { rank: 8.0, keep: 1 },
+            &mut Scratch::default(),
+            &mut hits,
+        );
         assert_eq!(hits, [(0, 7.0)]);
     }
 }

@@ -195,7 +195,7 @@ impl Job<'_> {
             while from < pass.n() {
                 b.limits.clear();
                 b.limits.extend(rows.clone().map(|q| state.limit(q)));
-                let open = b.limits.iter().any(|l| *l == f32::INFINITY);
+                let open = b.limits.contains(&f32::INFINITY);
                 let to = (from + if open { FIRST } else { TILE }).min(pass.n());
                 let mut done = Ok(());
                 pass.near(self.queries, rows.clone(), &b.limits, from..to, &mut b.pass, |q, hits| {

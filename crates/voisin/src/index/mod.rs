@@ -14,8 +14,8 @@
 
 mod blocks;
 mod build;
-mod coded;
 mod calibrate;
+mod coded;
 mod default;
 mod deleted;
 mod disk;
@@ -47,8 +47,8 @@ pub use default::default_spec;
 pub use filter::{Filter, FilterKind};
 pub use mutate::{add, compact, remove};
 pub use params::{
-    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, CompactReport, IdList, Ids, IndexInfo, Problem, RemoveReport, SearchParams,
-    SearchResult, Seconds, VerifyReport,
+    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, CompactReport, IdList, Ids, IndexInfo, Problem,
+    RemoveReport, SearchParams, SearchResult, Seconds, VerifyReport,
 };
 pub use targets::{Calibration, Promise};
 pub use verify::verify;

@@ -136,10 +136,10 @@ mod tests {
 
     #[test]
     fn what_has_no_direction_or_is_no_number_has_a_key() {
-        let (zero, nan) = ([0u8; 8], [0xffu8; 8]);
-        let q = [1.0, 2.0];
-        assert_eq!(Refine::Flat.key(Metric::Cosine, &q, &zero), 1.0);
-        assert_eq!(Refine::Flat.key(Metric::L2, &q, &nan), f64::INFINITY);
-        assert!(Refine::Flat.key(Metric::Cosine, &q, &nan) == 1.0);
+        let key =
+            |metric, row: [f32; 2]| Refine::Flat.key(metric, &[1.0, 2.0], 5f64.sqrt(), bytemuck::bytes_of(&row), &mut vec![]);
+        assert_eq!(key(Metric::Cosine, [0.0, 0.0]), 1.0);
+        assert_eq!(key(Metric::L2, [f32::NAN, 0.0]), f64::INFINITY);
+        assert_eq!(key(Metric::Cosine, [0.0, f32::NAN]), 1.0);
     }
 }

@@ -33,14 +33,14 @@ struct Prepared {
 #[derive(Debug)]
 enum Search {
     Few(Table),
-    Many(Cells),
+    Many(Box<Cells>),
 }
 
 impl Search {
     fn new(centroids: Vectors<'_>, metric: Metric) -> Search {
         match centroids.n() >= MANY && coded(centroids.d()) {
             false => Search::Few(Table::new(centroids, metric, None)),
-            true => Search::Many(Cells::new(centroids, metric)),
+            true => Search::Many(Box::new(Cells::new(centroids, metric))),
         }
     }
 }

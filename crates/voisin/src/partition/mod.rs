@@ -18,9 +18,9 @@ mod train;
 mod warm;
 
 pub use centroids::Centroids;
-pub(crate) use rng::Random;
 pub use kmeans::{Init, KMeansParams, KMeansResult, kmeans, kmeans_source};
 pub use mlp::{Linear, Mlp};
+pub(crate) use rng::Random;
 pub(crate) use sample::draw;
 pub use sample::{Sample, sample};
 pub use train::{Epoch, Precision, Recipe, Schedule, TrainParams, TrainResult, train_mlp};

@@ -142,7 +142,9 @@ impl<'a> Word<'a> {
                 None => (count.to_owned(), 8),
                 Some((m, "8")) => (m.to_owned(), 8),
                 Some((m, "4" | "4fs")) => (m.to_owned(), 4),
-                Some((_, other)) => return Err(self.error(spec, format!("x{other}: codes of 4 or 8 bits are built, PQ16x4 or PQ16"))),
+                Some((_, other)) => {
+                    return Err(self.error(spec, format!("x{other}: codes of 4 or 8 bits are built, PQ16x4 or PQ16")));
+                }
             };
             return Ok(Read::Score(Score::Pq { m: self.number(spec, "PQ16", &m, options, 1..=MAX_PARTS)?, bits }));
         }
@@ -278,4 +280,3 @@ fn edits(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
-
