@@ -40,10 +40,12 @@ def speed(threads, *words):
     return result
 
 
-a = arguments(__doc__, queries=(1000, "queries"), k=(10, "neighbours"))
+a = arguments(__doc__, queries=(1000, "queries"), k=(10, "neighbours"), only=("", "the data set whose name begins so"))
 subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "voisin-io", "--example", "exact_speed"], cwd=ROOT, check=True)
 with scratch() as tmp:
     for name, X, Q, metric in sets(a.data):
+        if not name.startswith(a.only):
+            continue
         base, queries, theirs, ours, coded = (f"{tmp}/{f}" for f in ("base.npy", "queries.npy", "theirs.npz", "ours.npz", "coded.npz"))
         np.save(base, X)
         np.save(queries, Q[: a.queries])

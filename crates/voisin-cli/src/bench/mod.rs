@@ -217,6 +217,7 @@ impl Bench {
         child::spawn(i, &dir, cx)?;
         let answers = child::Answers::load(&dir)?;
         let has_distances = (0..truth.len()).all(|q| truth.distances(q).iter().all(|d| !d.is_nan()));
+        answers.beyond.iter().for_each(|why| cx.screen.say(why));
         let mut points = Vec::new();
         for (i, mut point) in answers.points.into_iter().enumerate() {
             let found = child::load_neighbors(&dir, i, truth.len(), self.k)?;

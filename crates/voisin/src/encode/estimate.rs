@@ -90,7 +90,7 @@ impl Estimator<'_> {
     ) {
         match (self, asked) {
             (Estimator::Pq(code), Asked::Pq(tables)) => {
-                code.scan(&tables[q], run.bytes, run.n, shared.base, limit.rank, &mut s.keys, hits);
+                code.scan(&tables[q], run, shared.base, limit.rank, &mut s.keys, hits);
             }
             (Estimator::RaBitQ(code), Asked::RaBitQ(queries)) => {
                 code.scan(&queries[q], run, shared, limit, &mut s.rabitq, hits);
@@ -130,7 +130,7 @@ impl Estimator<'_> {
         match (self, asked) {
             (Estimator::Pq(code), Asked::Pq(tables)) => {
                 let queries: Vec<(&Tables, f32)> = queries.iter().map(|(q, s)| (&tables[*q as usize], s.base)).collect();
-                code.scan_many(&queries, run.bytes, run.n, &mut s.keys, |i| limit(i).rank, take);
+                code.scan_many(&queries, run, &mut s.keys, |i| limit(i).rank, take);
             }
             (Estimator::RaBitQ(code), Asked::RaBitQ(all)) => {
                 let queries: Vec<(&rabitq::Query, Shared)> = queries.iter().map(|(q, s)| (&all[*q as usize], *s)).collect();

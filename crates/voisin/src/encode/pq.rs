@@ -19,6 +19,7 @@ mod layout;
 mod train;
 
 use super::Training;
+use super::rabitq::Run;
 use crate::{Error, Matrix, Result, Vectors};
 use rayon::prelude::*;
 pub(crate) use train::{Lloyd, gathered_residuals};
@@ -242,20 +243,12 @@ impl Pq {
         if self.bits == 8 { pq8_keys(run, n, tables, base, out) } else { pq4_keys(run, n, tables, base, out) }
     }
 
-    /// Rows whose key is at most `limit`, appended in ascending order of rows.
-    pub(crate) fn scan(
-        &self,
-        tables: &Tables,
-        run: &[u8],
-        n: usize,
-        base: f32,
-        limit: f32,
-        keys: &mut Vec<f32>,
-        hits: &mut Hits,
-    ) {
-        keys.resize(keys.len().max(n), 0.0);
-        self.estimates(tables, run, n, base, &mut keys[..n]);
-        below(&keys[..n], &keys[..n], 0.0, limit, hits);
+    /// Rows whose key is at most `limit`, appended in ascending order of rows; `keys` is room that is reused.
+    pub(crate) fn scan(&self, tables: &Tables, run: Run<'_>, base: f32, limit: f32, keys: &mut Vec<f32>, hits: &mut Hits) {
+        keys.resize(keys.len().max(run.n), 0.0);
+        let keys = &mut keys[..run.n];
+        self.estimates(tables, run.bytes, run.n, base, keys);
+        below(keys, keys, 0.0, limit, hits);
     }
 
     /// As [`Pq::scan`] for several queries with their bases; `take` gets the place of a query and its rows. `limit` is asked
@@ -263,8 +256,7 @@ impl Pq {
     pub(crate) fn scan_many(
         &self,
         queries: &[(&Tables, f32)],
-        run: &[u8],
-        n: usize,
+        run: Run<'_>,
         keys: &mut Vec<f32>,
         limit: impl Fn(usize) -> f32,
         mut take: impl FnMut(usize, &mut Hits),
@@ -272,10 +264,10 @@ impl Pq {
         let mut hits = Hits::new();
         for (g, group) in queries.chunks(TOGETHER).enumerate() {
             let (tables, base): (Vec<&Tables>, Vec<f32>) = group.iter().copied().unzip();
-            keys.resize(keys.len().max(group.len() * n), 0.0);
-            let keys = &mut keys[..group.len() * n];
-            self.estimates_many(&tables, run, n, &base, keys);
-            for (i, keys) in keys.chunks_exact(n.max(1)).enumerate() {
+            keys.resize(keys.len().max(group.len() * run.n), 0.0);
+            let keys = &mut keys[..group.len() * run.n];
+            self.estimates_many(&tables, run.bytes, run.n, &base, keys);
+            for (i, keys) in keys.chunks_exact(run.n.max(1)).enumerate() {
                 hits.clear();
                 below(keys, keys, 0.0, limit(g * TOGETHER + i), &mut hits);
                 take(g * TOGETHER + i, &mut hits);

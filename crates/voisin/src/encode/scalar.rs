@@ -7,7 +7,7 @@
 //! FAISS takes the floor of (x − vmin) / vdiff · 255 (or 15) and reads c + ½ back: the same codes as low = vmin + step / 2,
 //! step = vdiff / 255 here, but for values within a rounding of a boundary between cells.
 
-use crate::{Metric, ScalarKind, Vectors};
+use crate::{ScalarKind, Vectors};
 use rayon::prelude::*;
 use voisin_kernels::{ScalarBits, ScalarGrid, ScalarQuery, max_abs, scalar_decode, scalar_encode};
 
@@ -53,8 +53,8 @@ impl Scalar {
     /// Chooses ranges by a sample of rows, in parallel; the same on any number of threads.
     ///
     /// 8 bits: from the smallest to the largest value, a little wider if the sample is small, narrower only where that
-    /// saves a tenth of the squared error. 4 bits: the range of the least squared error that was found. A sample of
-    /// integers that codes can hold is kept without error. Values beyond ±1e38 are cut off.
+    /// saves a tenth of the squared error (more if the sample is small). 4 bits: the range of the least squared error that
+    /// was found. A sample of integers that codes can hold is kept without error. Values beyond ±1e38 are cut off.
     pub(crate) fn train(kind: ScalarKind, rows: Vectors<'_>) -> Scalar {
         let found = fit::ranges(rows, bits(kind).levels(), ranges(kind, rows.d()));
         Scalar::new(kind, rows.d(), &found)
@@ -80,7 +80,10 @@ impl Scalar {
         let found: Vec<(f32, f32)> = parts[..n].iter().copied().zip(parts[n..].iter().copied()).collect();
         let top = bits(kind).levels() as f32;
         let good = |&(low, step): &(f32, f32)| {
-            (step == 0.0 || step >= f32::MIN_POSITIVE) && (step * top).is_finite() && low.is_finite() && (low + step * top).is_finite()
+            (step == 0.0 || step >= f32::MIN_POSITIVE)
+                && (step * top).is_finite()
+                && low.is_finite()
+                && (low + step * top).is_finite()
         };
         match found.iter().position(|r| !good(r)) {
             Some(i) => Err(format!("range {i} begins at {} in steps of {}", found[i].0, found[i].1)),
@@ -92,11 +95,6 @@ impl Scalar {
     pub(crate) fn parts(&self) -> Vec<f32> {
         let n = ranges(self.kind, self.d);
         [&self.low[..n], &self.step[..n]].concat()
-    }
-
-    /// Dimensions of a row.
-    pub(crate) fn d(&self) -> usize {
-        self.d
     }
 
     /// Bytes of a code: 2d, d or ⌈d / 2⌉.
@@ -134,13 +132,6 @@ impl Scalar {
     /// Rows from n codes, on this thread; the same bits on every instruction set.
     pub(crate) fn decode(&self, codes: &[u8], out: &mut [f32]) {
         scalar_decode(&self.grid(), codes, out);
-    }
-
-    /// The key of one coded row, in f64: [`Metric::exact_key`] of what [`Scalar::decode`] gives, bit for bit.
-    pub(crate) fn key(&self, metric: Metric, q: &[f32], code: &[u8], scratch: &mut Vec<f32>) -> f64 {
-        scratch.resize(self.d, 0.0);
-        self.decode(code, scratch);
-        metric.exact_key(q, scratch)
     }
 
     /// A query ready for [`voisin_kernels::scalar_dots`], which gives <q, x̃> within [`Scalar::margin`].

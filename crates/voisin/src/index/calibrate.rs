@@ -9,10 +9,11 @@ use super::params::{BuildParams, SearchParams};
 use super::search::DEFAULT_REFINE;
 use super::targets::{Calibration, Codes, Curve, Level, VERSION, Yard, always_exact};
 use crate::exact::{ExactParams, exact, exact_in_memory};
-use crate::partition::{Random, RouteParams};
-use crate::{Error, Matrix, MemSource, OnBad, Result, Score, Source, Vectors, Watch, screen};
+use crate::partition::{Partition, Random, RouteParams};
+use crate::{Error, Matrix, MemSource, Metric, OnBad, Result, Score, Source, Vectors, Watch, screen};
 use std::path::Path;
 use std::time::Instant;
+use voisin_kernels::dot_f64;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Neighbours for which curves are measured; others lie between.
@@ -107,15 +108,16 @@ fn calibrate(
     watch.begin("calibrate", asked.rows.n() as u64, "queries");
     let directed = opened.prepared(asked.rows.view(), params.metric);
     let directed = Vectors::new(&directed, opened.code_d(asked.rows.d()));
-    let (wanted, excess) = measure(&opened, directed, truth, watch)?;
+    let typical = if asked.own.is_some() { typical(&opened, directed) } else { 0.0 };
+    let (wanted, excess) = measure(&opened, directed, truth, typical, watch)?;
     let mut curves: Vec<Curve> = Vec::new();
     for k in KS.map(|k| k.min(most)) {
         if curves.last().is_none_or(|c| c.k < k) {
             curves.push(curve(k, &wanted, &excess));
         }
     }
-    let calibration = Calibration { version: VERSION, queries: asked.rows.n(), given: params.queries.is_some(), curves };
-    let done = keep(opened, calibration, &asked, &wanted, watch)?;
+    let calibration = Calibration { version: VERSION, queries: asked.rows.n(), given: params.queries.is_some(), typical, curves };
+    let done = keep(opened, calibration, &asked, &wanted, params.memory_limit.is_some(), watch)?;
     watch.end();
     done.check().map_err(|what| Error::param("calibration", what, "rising curves"))?;
     Ok(Some(done))
@@ -188,6 +190,7 @@ fn measure(
     opened: &Opened,
     directed: Vectors<'_>,
     truth: Vec<Vec<u64>>,
+    typical: f32,
     watch: &dyn Watch,
 ) -> Result<(Vec<Wanted>, Vec<Vec<f32>>)> {
     let nlist = opened.spec.nlist();
@@ -199,7 +202,7 @@ fn measure(
         let block = directed.rows(first..(first + BLOCK).min(directed.n()));
         let routes = opened.partition.route(block, &RouteParams { nprobe, mass: None });
         for q in 0..block.n() {
-            let yard = Yard::new(&opened.partition, routes.scores(q), block.row(q));
+            let yard = Yard::new(&opened.partition, routes.scores(q), block.row(q), typical);
             let excess: Vec<f32> = routes.scores(q).iter().map(|&s| yard.excess(s)).collect();
             excess_of.fill(f32::INFINITY);
             routes.lists(q).iter().zip(&excess).for_each(|(&l, &e)| excess_of[l as usize] = e);
@@ -218,6 +221,26 @@ fn measure(
         watch.advance(block.n() as u64);
     }
     Ok((wanted, all))
+}
+
+/// The median squared distance to the nearest centroid, or of the largest product with one for a query of unit length; 0
+/// where lists have no centroids.
+fn typical(opened: &Opened, directed: Vectors<'_>) -> f32 {
+    match &opened.partition {
+        Partition::KMeans(c) => {
+            let nearest = opened.partition.route(directed, &RouteParams { nprobe: 1, mass: None });
+            let near = |q: usize| match c.metric() {
+                Metric::Ip => {
+                    nearest.scores(q)[0] / (dot_f64(directed.row(q), directed.row(q)).sqrt() as f32).max(f32::MIN_POSITIVE)
+                }
+                _ => -nearest.scores(q)[0],
+            };
+            let mut all: Vec<f32> = (0..nearest.len()).map(near).filter(|x| x.is_finite()).collect();
+            all.sort_unstable_by(f32::total_cmp);
+            all.get(all.len() / 2).copied().unwrap_or(0.0)
+        }
+        _ => 0.0,
+    }
 }
 
 /// Reaches and what they find, for the first k neighbours.
@@ -257,6 +280,7 @@ fn keep(
     mut calibration: Calibration,
     asked: &Asked,
     wanted: &[Wanted],
+    limited: bool,
     watch: &dyn Watch,
 ) -> Result<Calibration> {
     let refines = refines(&opened);
@@ -272,17 +296,10 @@ fn keep(
         curve.codes.clear();
         for &refine in &refines {
             watch.check()?;
-            let params = SearchParams {
-                k: curve.k,
-                recall: Some(level.low as f32),
-                refine,
-                exclude: asked.own.clone(),
-                ..SearchParams::default()
-            };
-            let found = index.search(asked.rows.view(), &params)?.neighbors;
+            let params = SearchParams { k: curve.k, recall: Some(level.low as f32), refine, ..SearchParams::default() };
+            let found = search(&index, asked, &params, limited)?;
             let (mut kept, mut there) = (0, 0);
-            for (q, w) in wanted.iter().enumerate() {
-                let mut ids = found.ids(q).to_vec();
+            for (w, mut ids) in wanted.iter().zip(found) {
                 ids.sort_unstable();
                 kept += w.ids.iter().take(curve.k).filter(|id| ids.binary_search(id).is_ok()).count();
                 there += covered(w, curve.k, level.reach);
@@ -292,6 +309,23 @@ fn keep(
         }
     }
     Ok(calibration)
+}
+
+/// The ids that each query finds. Where memory is limited, what was read of the index does not stay mapped.
+fn search(index: &Index, asked: &Asked, params: &SearchParams, limited: bool) -> Result<Vec<Vec<u64>>> {
+    const FEW: usize = 8;
+    let (n, mut found) = (asked.rows.n(), Vec::new());
+    let step = if limited { FEW } else { n.max(1) };
+    for first in (0..n).step_by(step) {
+        let part = first..(first + step).min(n);
+        let exclude = asked.own.as_ref().map(|own| own[part.clone()].to_vec());
+        let some = index.search(asked.rows.view().rows(part.clone()), &SearchParams { exclude, ..params.clone() })?.neighbors;
+        found.extend((0..part.len()).map(|q| some.ids(q).to_vec()));
+        if limited {
+            index.0.release();
+        }
+    }
+    Ok(found)
 }
 
 /// The refinements that are measured: the default and a few times as many candidates.

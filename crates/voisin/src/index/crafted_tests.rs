@@ -69,7 +69,9 @@ fn reseal(path: &Path, file: &str, mut bytes: Vec<u8>) {
 
 #[test]
 fn words_of_every_block() {
-    for spec in ["IVF3,Flat", "LMI3(4),Flat", "IVF3,RaBitQ4,Refine(SQ8)", "PCA2,LMI3(4),RaBitQ1,Refine(Flat)"] {
+    for spec in
+        ["IVF3,Flat", "LMI3(4),Flat", "IVF3,RaBitQ4,Refine(SQ8)", "PCA2,LMI3(4),RaBitQ1,Refine(Flat)", "IVF2,SQ4", "PQ3x4"]
+    {
         let dir = tempfile::tempdir().unwrap();
         let path = sample(dir.path(), spec);
         let manifest = std::fs::read(path.join(MANIFEST)).unwrap();

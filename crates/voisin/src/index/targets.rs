@@ -21,6 +21,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The list whose distance says how dense the lists lie around a query.
 const AROUND: usize = 16;
+/// How many times farther a query looks, at most, that lies far from every centroid.
+const STRANGEST: f32 = 4.0;
 /// Version of the file.
 pub(super) const VERSION: u32 = 1;
 
@@ -30,6 +32,9 @@ pub struct Calibration {
     pub(super) version: u32,
     pub(super) queries: usize,
     pub(super) given: bool,
+    /// How near a usual query is to its nearest centroid, where rows of the base stood for queries: the squared distance,
+    /// or the product by the length of the query. Else 0.
+    pub(super) typical: f32,
     pub(super) curves: Vec<Curve>,
 }
 
@@ -67,6 +72,7 @@ pub(super) struct Codes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Plan {
     reach: f32,
+    typical: f32,
     /// Lists to route to, before [`Plan::cut`]; 0 for all.
     pub(super) nprobe: usize,
     /// Candidates a neighbour; 0 for the default.
@@ -101,7 +107,7 @@ impl Calibration {
 
     /// The largest recall at 10 that the codes allow when every list is visited.
     pub fn best(&self) -> f64 {
-        self.curves.first().map_or(1.0, |c| c.codes.iter().map(|c| c.keep).fold(0.0, f64::max))
+        self.curves.first().map_or(1.0, |c| c.best(0))
     }
 
     fn lists(&self, target: f64) -> Option<f64> {
@@ -118,7 +124,7 @@ impl Calibration {
         let mut reached: Vec<(f64, f64, usize, usize)> = Vec::new();
         for curve in &self.curves {
             let Some((cover, refine)) = curve.cover(target, asked) else {
-                let best = curve.codes.iter().map(|c| c.keep).fold(0.0, f64::max);
+                let best = curve.best(asked);
                 let most = (best * 1e4).floor() / 1e4;
                 let what = format!("at most {most}, which is what the codes of {spec} keep; Refine(...) or more bits keep more");
                 return Err(Error::param("recall", target, what));
@@ -131,11 +137,11 @@ impl Calibration {
         let reach = if x <= first.0 { first.1 } else { first.1 + slope.max(0.0) * (x - first.0) };
         let refine = if x <= first.0 { first.3 } else { last.3.max(first.3) };
         if !reach.is_finite() {
-            return Ok(Plan { reach: f32::INFINITY, nprobe: 0, refine });
+            return Ok(Plan { reach: f32::INFINITY, typical: 0.0, nprobe: 0, refine });
         }
         let most = if x <= first.0 { first.2 } else { last.2.max(first.2) };
         let room = if x > last.0 { 4 * (x - last.0).exp().ceil() as usize } else { 2 };
-        Ok(Plan { reach: reach as f32, nprobe: most.saturating_mul(room).max(AROUND + 1), refine })
+        Ok(Plan { reach: reach as f32, typical: self.typical, nprobe: most.saturating_mul(room).max(AROUND + 1), refine })
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -149,7 +155,11 @@ impl Calibration {
             c.k > 0 && !c.levels.is_empty() && !c.codes.is_empty() && levels && c.codes.iter().all(|c| share(c.keep))
         };
         let ks = self.curves.windows(2).all(|w| w[0].k < w[1].k);
-        if ks && self.curves.iter().all(|c| rising(c) && fine(c)) { Ok(()) } else { Err("its curves do not rise".into()) }
+        if ks && self.typical.is_finite() && self.curves.iter().all(|c| rising(c) && fine(c)) {
+            Ok(())
+        } else {
+            Err("its curves do not rise".into())
+        }
     }
 
     /// Writes it as `dir/file`.
@@ -176,12 +186,23 @@ impl Curve {
     /// The share of neighbours whose lists must be visited for a target, and the refinement that goes with it: the least
     /// one whose loss is within half of what the target allows, else the best. `None` if the codes cannot reach it.
     fn cover(&self, target: f64, asked: usize) -> Option<(f64, usize)> {
-        let usable = |c: &&Codes| asked == 0 || c.refine <= asked;
         let fits = |c: &&Codes| 1.0 - c.keep <= (1.0 - target) / 2.0;
-        let best = || self.codes.iter().filter(usable).max_by(|a, b| a.keep.total_cmp(&b.keep));
-        let chosen = self.codes.iter().filter(usable).find(fits).or_else(best).or(self.codes.first())?;
+        let best = || self.usable(asked).max_by(|a, b| a.keep.total_cmp(&b.keep));
+        let chosen = self.usable(asked).find(fits).or_else(best)?;
         let refine = if asked > 0 { asked } else { chosen.refine };
         (target <= chosen.keep).then(|| (target / chosen.keep, refine))
+    }
+
+    /// The refinements that were measured, those above what is asked for left out (0: none is).
+    fn usable(&self, asked: usize) -> impl Iterator<Item = &Codes> {
+        // below the least that was measured, its loss is the best guess
+        let within = move |c: &Codes| asked == 0 || c.refine <= asked;
+        self.codes.iter().enumerate().filter(move |(i, c)| *i == 0 || within(c)).map(|(_, c)| c)
+    }
+
+    /// The largest share that the codes keep.
+    fn best(&self, asked: usize) -> f64 {
+        self.usable(asked).map(|c| c.keep).fold(0.0, f64::max)
     }
 
     /// The reach for a share of neighbours, and the most lists of a query; without end above the last level.
@@ -198,7 +219,7 @@ impl Plan {
     /// Keeps the lists within reach. The decision depends on the query alone.
     pub(super) fn cut(&self, mut routes: Routes, queries: Vectors<'_>, partition: &Partition) -> Routes {
         routes.cut(|q, scores| {
-            let yard = Yard::new(partition, scores, queries.row(q));
+            let yard = Yard::new(partition, scores, queries.row(q), self.typical);
             scores.partition_point(|&s| yard.excess(s) <= self.reach).max(1)
         });
         routes
@@ -213,7 +234,9 @@ pub(super) struct Yard {
 }
 
 impl Yard {
-    pub(super) fn new(partition: &Partition, scores: &[f32], query: &[f32]) -> Yard {
+    /// Queries of another kind than the rows lie far from every centroid, and their neighbours in more lists than the
+    /// gaps tell: a query farther than `typical` (if that is above 0) looks farther in proportion.
+    pub(super) fn new(partition: &Partition, scores: &[f32], query: &[f32], typical: f32) -> Yard {
         let log = matches!(partition, Partition::Learned(_));
         let height = |s: f32| if log { s.max(f32::MIN_POSITIVE).ln() } else { s };
         let best = scores.first().map_or(0.0, |s| height(*s));
@@ -221,9 +244,22 @@ impl Yard {
         let unit = match partition {
             Partition::One => 1.0,
             Partition::Learned(_) => around.sqrt().sqrt(),
-            Partition::KMeans(c) if c.metric() == Metric::Ip => (dot_f64(query, query).sqrt() as f32 * around).sqrt(),
+            Partition::KMeans(c) if c.metric() == Metric::Ip => {
+                let norm = dot_f64(query, query).sqrt() as f32;
+                let stranger = if typical <= 0.0 {
+                    1.0
+                } else if best > 0.0 {
+                    (typical * norm / best).clamp(1.0, STRANGEST)
+                } else {
+                    STRANGEST
+                };
+                (norm * around).sqrt() * stranger
+            }
             // a query that is itself a centroid sees as far as one a little beside it
-            Partition::KMeans(_) => ((-best).max(around / 4.0) * around).sqrt(),
+            Partition::KMeans(_) => {
+                let stranger = if typical > 0.0 { (-best / typical).sqrt().clamp(1.0, STRANGEST) } else { 1.0 };
+                ((-best).max(around / 4.0) * around).sqrt() * stranger
+            }
         };
         Yard { best, unit, log }
     }
@@ -250,7 +286,7 @@ impl Index {
         if params.mass.is_some() {
             return Err(Error::param("recall", target, "a target or a probability mass, not both"));
         }
-        let all = Plan { reach: f32::INFINITY, nprobe: 0, refine: params.refine };
+        let all = Plan { reach: f32::INFINITY, typical: 0.0, nprobe: 0, refine: params.refine };
         if always_exact(self.opened()) {
             return Ok(Some(all));
         }
@@ -294,8 +330,13 @@ mod tests {
     }
 
     fn two(keep: &[(usize, f64)]) -> Calibration {
-        let c =
-            Calibration { version: VERSION, queries: 9, given: true, curves: vec![curve(10, 1.0, keep), curve(100, 2.0, keep)] };
+        let c = Calibration {
+            version: VERSION,
+            queries: 9,
+            given: true,
+            typical: 0.0,
+            curves: vec![curve(10, 1.0, keep), curve(100, 2.0, keep)],
+        };
         c.check().unwrap();
         c
     }
@@ -330,15 +371,18 @@ mod tests {
     fn a_list_is_measured_by_what_lies_around() {
         let squares: Vec<f32> = (0..40).map(|i| -((4 + i) as f32)).collect();
         let means = Partition::KMeans(crate::partition::Centroids::new(crate::Matrix::zeros(40, 2), Metric::L2));
-        let yard = Yard::new(&means, &squares, &[1.0, 0.0]);
+        let yard = Yard::new(&means, &squares, &[1.0, 0.0], 0.0);
         assert_eq!((yard.excess(-4.0), yard.excess(-20.0)), (0.0, 2.0)); // 16 / sqrt(4 · 16)
-        assert!(Yard::new(&means, &[-1.0], &[1.0, 0.0]).excess(-1.0) == 0.0);
-        let level = Yard::new(&means, &[0.0; 40], &[1.0, 0.0]);
+        assert!(Yard::new(&means, &[-1.0], &[1.0, 0.0], 0.0).excess(-1.0) == 0.0);
+        // a query twice as far away as is usual looks twice as far beyond its gaps
+        assert_eq!(Yard::new(&means, &squares, &[1.0, 0.0], 1.0).excess(-20.0), 1.0);
+        assert_eq!(Yard::new(&means, &squares, &[1.0, 0.0], 9.0).excess(-20.0), 2.0);
+        let level = Yard::new(&means, &[0.0; 40], &[1.0, 0.0], 0.0);
         assert!(level.excess(0.0) == 0.0 && level.excess(-1.0) > 1e30);
         // twice as long a query, twice the products: the same lists
         let products = Partition::KMeans(crate::partition::Centroids::new(crate::Matrix::zeros(40, 2), Metric::Ip));
-        let short = Yard::new(&products, &squares, &[1.0, 0.0]).excess(-9.0);
+        let short = Yard::new(&products, &squares, &[1.0, 0.0], 0.0).excess(-9.0);
         let doubled: Vec<f32> = squares.iter().map(|s| 2.0 * s).collect();
-        assert!((Yard::new(&products, &doubled, &[2.0, 0.0]).excess(-18.0) - short).abs() < 1e-6);
+        assert!((Yard::new(&products, &doubled, &[2.0, 0.0], 0.0).excess(-18.0) - short).abs() < 1e-6);
     }
 }

@@ -1,16 +1,10 @@
 //! Linear maps before everything else, applied alike to rows and queries.
 
-// allowed until a build trains them
-#[allow(dead_code)]
 mod opq;
-#[allow(dead_code)]
 mod pca;
-#[allow(dead_code)]
 mod polar;
 
-#[allow(unused_imports)]
 pub(crate) use opq::opq;
-#[allow(unused_imports)]
 pub(crate) use pca::pca;
 
 use crate::partition::product::{Right, UNIT};

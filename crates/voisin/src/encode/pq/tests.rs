@@ -181,13 +181,13 @@ proptest! {
             }
             let limit = all[n / 2];
             hits.clear();
-            pq.scan(&own, &run, n, base[q], limit, &mut keys, &mut hits);
+            pq.scan(&own, Run { bytes: &run, n }, base[q], limit, &mut keys, &mut hits);
             let want: Hits = (0..).zip(all).filter(|(_, k)| **k <= limit).map(|(i, &k)| (i, k)).collect();
             prop_assert_eq!(&hits, &want);
         }
         let pairs: Vec<(&Tables, f32)> = tables.iter().zip(base.iter().copied()).collect();
         let mut seen = Vec::new();
-        pq.scan_many(&pairs, &run, n, &mut keys, |_| f32::INFINITY, |q, hits| seen.push((q, hits.clone())));
+        pq.scan_many(&pairs, Run { bytes: &run, n }, &mut keys, |_| f32::INFINITY, |q, hits| seen.push((q, hits.clone())));
         prop_assert_eq!(seen.len(), queries);
         for (i, (q, hits)) in seen.iter().enumerate() {
             prop_assert!(i == *q && hits.iter().map(|h| h.1).eq(all[i * n..(i + 1) * n].iter().copied()));

@@ -34,7 +34,7 @@ pub(super) fn ranges(rows: Vectors<'_>, top: u8, count: usize) -> Vec<(f32, f32)
         let stride = (rows.data().len() / (4 * SAMPLE)).max(1);
         let stride = (stride..).find(|&s| gcd(s, d) == 1).unwrap_or(1);
         let values: Vec<f32> = rows.data().iter().step_by(stride).copied().collect();
-        return vec![range(&values, ends, rows.data().len(), top)];
+        return vec![range(&values, ends, rows.n(), top)];
     }
     let groups: Vec<usize> = (0..d).step_by(TOGETHER).collect();
     groups.par_iter().flat_map_iter(|&from| group(rows, from..(from + TOGETHER).min(d), top)).collect()
@@ -70,7 +70,7 @@ fn join(a: (f32, f32), b: (f32, f32)) -> (f32, f32) {
     (a.0.min(b.0), a.1.max(b.1))
 }
 
-/// The range for values of which `values` are some, `ends` the smallest and largest, `n` the number.
+/// The range for values of which `values` are some, `ends` the smallest and largest; `n` rows were seen.
 fn range(values: &[f32], ends: (f32, f32), n: usize, top: u8) -> (f32, f32) {
     let (low, high) = ((ends.0 as f64).clamp(-END, END), (ends.1 as f64).clamp(-END, END));
     let width = high - low;
@@ -85,37 +85,46 @@ fn range(values: &[f32], ends: (f32, f32), n: usize, top: u8) -> (f32, f32) {
 
 /// The range for values from 0 to 1.
 fn unit_range(values: &[f32], n: usize, top: f64) -> (f64, f64) {
-    // cells of equal width from end to end; the ends of a small sample are surpassed by rows that come later
-    let wider = if top > 15.0 { (400.0 / n as f64).min(0.1) } else { 0.0 };
-    let step = (1.0 + wider) / (top + 1.0);
-    let whole = (step / 2.0 - wider / 2.0, step);
+    // cells of equal width from end to end
+    let step = 1.0 / (top + 1.0);
+    let whole = (step / 2.0, step);
     let first = Fit::of(values, whole, top);
-    let mean = first.mean;
     let mut best = (first.error, whole);
-    let mut take = |range: (f64, f64)| {
-        let fit = Fit::of(values, range, top);
-        if fit.error < best.0 {
-            best = (fit.error, range);
+    let mut keep = |error: f64, range: (f64, f64)| {
+        if error < best.0 {
+            best = (error, range);
         }
-        (fit, best.1)
+        best
     };
+    let mut at = whole;
     for s in PARTS {
         let step = s / (top + 1.0);
-        take((mean - s * mean + step / 2.0, step));
-        take((0.0, s / top));
-        take((1.0 - s, s / top));
+        for range in [(first.mean * (1.0 - s) + step / 2.0, step), (0.0, s / top), (1.0 - s, s / top)] {
+            at = keep(Fit::of(values, range, top).error, range).1;
+        }
     }
-    let mut at = take(whole).1;
     for _ in 0..STEPS {
-        let (fit, _) = take(at);
-        match fit.line(values.len()) {
+        let fit = Fit::of(values, at, top);
+        keep(fit.error, at);
+        match fit.line() {
             Some(better) => at = better,
             None => break,
         }
     }
-    let (error, found) = { take(at); best };
-    // what is beyond the ends of a narrower range has a large error: not for a few per cent
-    if top > 15.0 && error > 0.9 * first.error { whole } else { found }
+    let (error, found) = keep(Fit::of(values, at, top).error, at);
+    if top <= 15.0 {
+        return found;
+    }
+    // what is beyond the ends of a narrower range has a large error: not for a few per cent, and the fewer rows were seen,
+    // the more of it the others have
+    let unseen = 400.0 / n as f64;
+    widen(if error > (0.9 - unseen) * first.error { whole } else { found }, unseen.min(0.1), top)
+}
+
+/// Leaves room for rows that surpass the ends of a small sample, but not below an end that values crowd at.
+fn widen((low, step): (f64, f64), part: f64, top: f64) -> (f64, f64) {
+    let down = if low < step / 4.0 { 0.0 } else { part / 2.0 * step * top };
+    (low - down, step * (1.0 + part))
 }
 
 /// What a pass over the values finds.
@@ -150,10 +159,10 @@ impl Fit {
     }
 
     /// The line of least squares through (code, value); `None` where all codes are one.
-    fn line(&self, n: usize) -> Option<(f64, f64)> {
+    fn line(&self) -> Option<(f64, f64)> {
         let variance = self.code_squared - self.code * self.code;
         let step = (self.code_value - self.code * self.mean) / variance;
-        (n > 1 && variance > 1e-6 && step > 1e-9).then(|| (self.mean - step * self.code, step))
+        (variance > 1e-6 && step > 1e-9).then_some((self.mean - step * self.code, step))
     }
 }
 
