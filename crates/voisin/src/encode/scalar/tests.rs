@@ -182,7 +182,7 @@ proptest! {
     }
 }
 
-/// Squared errors beside those of FAISS (`benches/README.md`); run with VOISIN_ROWS naming raw f32 and VOISIN_D.
+/// Squared errors of all rows of a file: VOISIN_ROWS names raw f32, VOISIN_D their dimensions.
 #[test]
 #[ignore = "a measurement"]
 fn errors_of_a_file() {
