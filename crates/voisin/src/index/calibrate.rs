@@ -9,7 +9,7 @@ use super::params::{BuildParams, SearchParams};
 use super::search::DEFAULT_REFINE;
 use super::targets::{Calibration, Codes, Curve, Level, VERSION, Yard, always_exact};
 use crate::exact::{ExactParams, exact, exact_in_memory};
-use crate::partition::{Partition, Random, RouteParams};
+use crate::partition::{Partition, Random, RouteParams, draw};
 use crate::{Error, Matrix, MemSource, Metric, OnBad, Result, Score, Source, Vectors, Watch, screen};
 use std::path::Path;
 use std::time::Instant;
@@ -86,8 +86,8 @@ pub(super) fn add(
     Ok(clock.elapsed().as_secs_f64())
 }
 
-/// Measures a finished index. Cost: an exact search of at most `params.calibrate` queries, which reads the base once
-/// where it is not in memory, and a few searches of the index.
+/// Measures a finished index. Cost: an exact search of at most `params.calibrate` queries, which reads the base
+/// twice where it is not in memory, and a few searches of the index. Too little memory for that leaves it out.
 fn calibrate(
     opened: Opened,
     base: &dyn Source,
@@ -99,12 +99,18 @@ fn calibrate(
     if params.calibrate == 0 || always_exact(&opened) || opened.manifest.n < 2 {
         return Ok(None);
     }
-    let asked = choose(base, whole, ids, params)?;
+    let asked = choose(base, whole, ids, params, watch)?;
     if asked.rows.n() == 0 {
         return Ok(None);
     }
     let most = KS[KS.len() - 1].min(opened.manifest.n as usize - asked.own.is_some() as usize);
-    let truth = truth(base, whole, ids, &asked, most, params, watch)?;
+    let truth = match truth(base, whole, ids, &asked, most, params, watch) {
+        Err(Error::Memory { need, .. }) => {
+            watch.note(&format!("recall targets are not calibrated: that takes {} MiB of memory", need.div_ceil(1 << 20)));
+            return Ok(None);
+        }
+        done => done?,
+    };
     watch.begin("calibrate", asked.rows.n() as u64, "queries");
     let directed = opened.prepared(asked.rows.view(), params.metric);
     let directed = Vectors::new(&directed, opened.code_d(asked.rows.d()));
@@ -124,7 +130,7 @@ fn calibrate(
 }
 
 /// Queries that were given, or rows of the base: fewer where the base is large.
-fn choose(base: &dyn Source, whole: Option<&Loaded>, ids: &RowIds, params: &BuildParams) -> Result<Asked> {
+fn choose(base: &dyn Source, whole: Option<&Loaded>, ids: &RowIds, params: &BuildParams, watch: &dyn Watch) -> Result<Asked> {
     let (n, d) = (base.len(), base.dim());
     let count = (EFFORT / (n as f64 * d as f64)).min(1e9) as usize;
     let count = count.max(LEAST).min(params.calibrate);
@@ -133,18 +139,18 @@ fn choose(base: &dyn Source, whole: Option<&Loaded>, ids: &RowIds, params: &Buil
         let rows = given.view().iter().step_by(step).flatten().copied().collect();
         return Ok(Asked { rows: Matrix::new(rows, d), own: None });
     }
+    // not the rows that were drawn for training
+    let seed = params.seed.wrapping_add(7);
+    let Some(whole) = whole else {
+        // in one pass: single rows of compressed files cost as much as their chunks
+        let drawn = draw(base, count as u64, seed, params.metric, OnBad::Skip, watch)?;
+        let own = drawn.ids.iter().map(|&row| ids.number(row)).collect();
+        return Ok(Asked { rows: drawn.rows, own: Some(own) });
+    };
     let (mut rows, mut own) = (Vec::new(), Vec::new());
-    for row in Random::new(params.seed, 7).sample(n, count as u64) {
-        let mut one = vec![0.0; d];
-        match whole {
-            Some(w) => match w.numbers.binary_search(&row) {
-                Ok(at) => one.copy_from_slice(w.rows.row(at)),
-                Err(_) => continue,
-            },
-            None => base.read(row, &mut one)?,
-        }
-        if screen(Vectors::new(&one, d), params.metric).is_empty() {
-            rows.extend_from_slice(&one);
+    for row in Random::new(seed, 1).sample(n, count as u64) {
+        if let Ok(at) = whole.numbers.binary_search(&row) {
+            rows.extend_from_slice(whole.rows.row(at));
             own.push(ids.number(row));
         }
     }
