@@ -111,22 +111,6 @@ pub(super) fn certified(codes: &Codes8) -> bool {
     bounded(codes.largest_norm())
 }
 
-impl Pass<'static> {
-    /// The block's 8-bit codes, made once for any queries of this metric. Memory: n·(d + 12) bytes. `None` where
-    /// [`Pass::new`] gives none, or if the rows are too long for codes.
-    ///
-    /// Rows that are taken out later are for the caller to leave out of what [`Pass::near`] finds.
-    #[allow(dead_code, reason = "for lists that are kept encoded")]
-    #[allow(dead_code, reason = "for lists that are kept encoded")]
-    pub(crate) fn keep(block: Vectors<'_>, metric: Metric) -> Option<Self> {
-        if block.d() > MAX_CODED {
-            return None;
-        }
-        let codes = encode(block, &[], metric);
-        certified(&codes).then(|| Pass { n: block.n(), d: block.d(), reach: 1.0, kind: Kind::Codes(Codes::Own(codes)) })
-    }
-}
-
 impl<'a> Pass<'a> {
     /// Prepares `block`, whose rows `bad` are taken out. `None` if values are so large that f32 cannot bound them.
     pub(crate) fn new(block: Vectors<'a>, bad: &[usize], queries: &Queries<'_>) -> Option<Self> {

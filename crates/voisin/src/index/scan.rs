@@ -14,7 +14,7 @@ use crate::exact::pass::{self, Pass};
 use crate::{Metric, Result, TopK, Vectors};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, OnceLock};
-use voisin_kernels::{Panels, View, Words, below, dot_f64, dots, panel_product, scalar_dots};
+use voisin_kernels::{Panels, ScalarQuery, View, Words, below, dot_f64, dots, panel_product, scalar_dots};
 
 /// From this many queries of one list on, packing the list is earned back.
 const PACK: usize = 12;
@@ -58,6 +58,8 @@ pub(super) struct Scan<'a> {
     filter: Option<&'a Filter>,
     norms: Vec<f64>,
     found: Vec<Mutex<Found>>,
+    /// The queries as products with scalar codes want them.
+    scalar: Vec<OnceLock<ScalarQuery>>,
     /// The queries as the first pass of exact search wants them.
     prepared: OnceLock<pass::Queries<'a>>,
 }
@@ -93,7 +95,8 @@ impl<'a> Scan<'a> {
     pub(super) fn new(index: &'a Opened, queries: &'a Queries<'a>, filter: Option<&'a Filter>, keep: usize) -> Self {
         let norms: Vec<f64> = queries.prepared.iter().map(|q| dot_f64(q, q).sqrt()).collect();
         let found = norms.iter().map(|_| Mutex::new(Found::new(keep))).collect();
-        Scan { index, queries, filter, norms, found, prepared: OnceLock::new() }
+        let scalar = norms.iter().map(|_| OnceLock::new()).collect();
+        Scan { index, queries, filter, norms, found, scalar, prepared: OnceLock::new() }
     }
 
     /// Compares; `groups` are the queries of each list. Returns how many pairs of query and vector were met.
@@ -190,7 +193,7 @@ impl<'a> Scan<'a> {
         for &q in queries {
             let (query, norm) = (self.queries.prepared.row(q as usize), self.norms[q as usize] as f32);
             let products = &mut s.products[..n];
-            scalar_dots(&code.query(query), to.rows.codes, products);
+            scalar_dots(self.scalar[q as usize].get_or_init(|| code.query(query)), to.rows.codes, products);
             let mut error = code.margin(norm, to.rows.run.reach + centre_norm);
             if let Some(centre) = centre {
                 let shift = dot_f64(query, centre) as f32;

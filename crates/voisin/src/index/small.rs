@@ -20,7 +20,7 @@ struct InRun {
 }
 
 impl Rows {
-    /// Sorts `places` by run and checks the runs.
+    /// Groups `places`, which ascend, by run and checks what will be read of them.
     pub(super) fn gather(index: &Opened, places: &[Place]) -> Result<Rows> {
         let mut runs: Vec<InRun> = Vec::new();
         for &(part, row) in places {
@@ -43,7 +43,9 @@ impl Rows {
     pub(super) fn best(&self, index: &Opened, queries: &Queries<'_>, q: usize, k: usize) -> Result<Vec<(f64, u64)>> {
         let exclude = (queries.exclude)(q);
         let metric = index.manifest.metric;
-        let (code, prepared) = (index.codec.estimator(), queries.prepared.row(q));
+        // refinement vectors decide alone where there are any
+        let code = if index.refine.is_some() { None } else { index.codec.estimator() };
+        let prepared = queries.prepared.row(q);
         let ranked = if index.codes_are_vectors() { queries.rows.row(q) } else { prepared };
         let asked = code.map(|c| c.ask(queries.prepared.rows(q..q + 1)));
         let (mut top, mut all) = (TopK::new(k), Vec::new());
