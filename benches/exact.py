@@ -58,7 +58,7 @@ with scratch() as tmp:
             )
             print(f"{what}, {threads} threads")
             for mode, goal, other in (("batch", 4, "search"), ("single", 3, "single")):
-                for codes, text in (("", "plain"), ("_codes", "with codes")):
+                for codes, text in (("", "plain"), ("_codes", "with codes"), ("_flat", "Flat index")):
                     wanted = goal if codes or mode == "batch" else None
                     line(f"  {mode}, {text}", median(r["voisin"], "seconds", mode + codes), median(r["faiss"], "seconds", other), goal=wanted)
         words = ("exact", "--base", base, "--queries", queries, "-k", a.k, "--metric", metric)

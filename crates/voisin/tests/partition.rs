@@ -72,6 +72,20 @@ fn centroids_are_the_same_bits_for_any_number_of_threads() {
     }
 }
 
+/// From 512 centroids of 256 dimensions on, later iterations compare rows with neighbouring centroids alone.
+#[test]
+fn pruned_iterations_still_end_at_the_nearest_centroids() {
+    let data = blobs(3000, 256, 700);
+    let p = KMeansParams { niter: 9, ..params(512) };
+    let few = kmeans(data.view(), &KMeansParams { niter: 4, ..p.clone() }, &Quiet).unwrap();
+    let one = on_threads(1, || kmeans(data.view(), &p, &Quiet).unwrap());
+    nearest_everywhere(&data, &one.centroids, &one.assignment);
+    assert_eq!(one.objective[..4], few.objective[..]);
+    assert!(one.objective.windows(2).all(|w| w[1] <= w[0] * 1.000001), "{:?}", one.objective);
+    let three = on_threads(3, || kmeans(data.view(), &p, &Quiet).unwrap());
+    assert_eq!((one.centroids.data(), &one.assignment), (three.centroids.data(), &three.assignment));
+}
+
 #[test]
 fn empty_clusters_are_split() {
     // 40 different points, each 20 times, in three dense clouds: random starts often hit one point twice

@@ -24,7 +24,7 @@ pub(crate) struct Queries<'a> {
     scaled: Cow<'a, [f32]>,
     norms: Vec<f32>,
     bytes: bool,
-    pub(super) large: bool,
+    pub(crate) large: bool,
     packed: OnceLock<Packed>,
     codes: [OnceLock<Rows8>; 2],
 }
@@ -94,10 +94,10 @@ pub(super) fn key_of(metric: Metric) -> Key {
 }
 
 /// Longest rows that codes are made of.
-pub(super) const MAX_CODED: usize = 65_000;
+pub(crate) const MAX_CODED: usize = 65_000;
 
 /// The codes of a block whose rows `bad` are taken out; bytes stay as they are. Dimensions: at most [`MAX_CODED`].
-pub(super) fn encode(block: Vectors<'_>, bad: &[usize], metric: Metric) -> Codes8 {
+pub(crate) fn encode(block: Vectors<'_>, bad: &[usize], metric: Metric) -> Codes8 {
     let clean = without(block, bad);
     let rows = scaled(Vectors::new(&clean, block.d()), metric);
     let exact = metric != Metric::Cosine && kernels::are_bytes(&rows);
@@ -107,7 +107,7 @@ pub(super) fn encode(block: Vectors<'_>, bad: &[usize], metric: Metric) -> Codes
 }
 
 /// Whether codes bound every product; not so for values so large that f32 cannot.
-pub(super) fn certified(codes: &Codes8) -> bool {
+pub(crate) fn certified(codes: &Codes8) -> bool {
     bounded(codes.largest_norm())
 }
 
@@ -147,7 +147,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Codes that lie elsewhere, as [`encode`] made them and [`certified`] allows.
-    pub(super) fn lent(codes: Codes8Ref<'a>) -> Self {
+    pub(crate) fn lent(codes: Codes8Ref<'a>) -> Self {
         Pass { n: codes.n(), d: codes.d(), reach: 1.0, kind: Kind::Codes(Codes::Lent(codes)) }
     }
 

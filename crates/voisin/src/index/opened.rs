@@ -1,11 +1,13 @@
 //! An index as it is on disk at one moment: manifest, model, segments and what is deleted in them.
 
 use super::deleted::Deleted;
+use super::kept::{Budget, Kept};
 use super::manifest::{IdKind, Manifest, SEGMENTS};
 use super::model::Model;
 use super::segment::{Segment, Shape};
 use super::targets::{self, Calibration};
 use super::{disk, model};
+use crate::encode::Codec;
 use crate::{Error, Result, Spec};
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct Part {
     pub(super) segment: Segment,
     pub(super) deleted: Deleted,
+    /// 8-bit codes of vectors that are stored as they are.
+    pub(super) kept: Kept,
 }
 
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Opened {
     pub(super) model: Arc<Model>,
     pub(super) calibration: Option<Calibration>,
     pub(super) parts: Vec<Part>,
+    /// What the kept codes of all parts may take.
+    pub(super) budget: Budget,
 }
 
 /// What the index learned reads as part of it: `opened.partition`, `opened.codec`.
@@ -66,10 +72,11 @@ impl Opened {
         for entry in &manifest.segments {
             let segment = Segment::open(&folder, entry, shape, &model)?;
             let deleted = entry.deleted.as_ref().map(|d| Deleted::load(&folder, d, entry.rows)).transpose()?;
-            parts.push(Part { segment, deleted: deleted.unwrap_or_default() });
+            let kept = if matches!(model.codec, Codec::Flat) { Kept::new(segment.runs().len()) } else { Kept::nothing() };
+            parts.push(Part { segment, deleted: deleted.unwrap_or_default(), kept });
         }
         let calibration = manifest.calibration.as_ref().map(|entry| Calibration::load(dir, entry)).transpose()?;
-        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, calibration, parts })
+        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, calibration, parts, budget: Budget::of_memory() })
     }
 
     pub(super) fn shape(&self) -> Shape {

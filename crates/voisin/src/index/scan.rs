@@ -6,6 +6,7 @@
 use super::coded::{Candidate as Place, rank_again};
 use super::deleted::Deleted;
 use super::filter::Filter;
+use super::found::{Candidate, Found, Query, offset, place};
 use super::opened::Opened;
 use super::segment::{RUN, Rows};
 use crate::encode::Codec;
@@ -14,7 +15,7 @@ use crate::exact::pass::{self, Pass};
 use crate::{Metric, Result, TopK, Vectors};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, OnceLock};
-use voisin_kernels::{Panels, ScalarQuery, View, Words, below, dot_f64, dots, panel_product, scalar_dots};
+use voisin_kernels::{Codes8, Panels, ScalarQuery, View, Words, below, dot_f64, dots, panel_product, scalar_dots};
 
 /// From this many queries of one list on, packing the list is earned back.
 const PACK: usize = 12;
@@ -30,6 +31,8 @@ const UNIT: usize = 96;
 const CACHE: usize = 24 << 10;
 /// Multiply-adds below which sharing work among threads costs more than it gains.
 const SMALL: u64 = 1 << 20;
+/// Columns that are compared before a query has a limit.
+const FIRST: usize = 256;
 /// Larger norms overflow in f32 products.
 const LARGEST: f64 = 1e15;
 static ZEROS: [f32; RUN] = [0.0; RUN];
@@ -72,6 +75,7 @@ struct Scratch {
     products: Vec<f32>,
     pass: pass::Scratch,
     hits: Vec<(u32, f32)>,
+    limits: Vec<f32>,
     /// Rows of the run, where they are not stored as they are.
     decoded: Vec<f32>,
 }
@@ -85,6 +89,7 @@ impl Scratch {
             products: Vec::new(),
             pass: pass::Scratch::default(),
             hits: Vec::new(),
+            limits: Vec::new(),
             decoded: Vec::new(),
         }
     }
@@ -185,7 +190,7 @@ impl<'a> Scan<'a> {
         let (n, d) = (to.rows.ids.len(), self.queries.prepared.d());
         s.products.resize(s.products.len().max(n), 0.0);
         let centre_norm = centre.map_or(0.0, |c| dot_f64(c, c).sqrt() as f32);
-        let scale = match self.index.manifest.metric {
+        let scale = match self.metric() {
             Metric::L2 => 2.0,
             Metric::Ip => 1.0,
             Metric::Cosine => to.rows.facts.iter().fold(0.0f32, |m, f| m.max(*f)),
@@ -207,7 +212,14 @@ impl<'a> Scan<'a> {
     fn compare(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
         let in_a_row = queries[queries.len() - 1] as usize - queries[0] as usize + 1 == queries.len();
         if to.rows.run.extreme != 0 {
-            queries.iter().for_each(|&q| self.in_f64(to, q as usize));
+            return queries.iter().for_each(|&q| self.in_f64(to, q as usize));
+        }
+        // queries that are apart would each be a product of their own
+        let few = in_a_row || queries.len() < PACK;
+        let part = &self.index.parts[to.part];
+        let vectors = Vectors::new(to.vectors, self.queries.prepared.d());
+        if few && let Some(codes) = part.kept.codes(to.run, vectors, queries.len(), self.metric(), &self.index.budget) {
+            self.kept(to, codes, queries, s);
         } else if queries.len() >= ENCODE && in_a_row {
             self.encoded(to, queries, s);
         } else if queries.len() >= PACK {
@@ -252,8 +264,8 @@ impl<'a> Scan<'a> {
 
     /// As exact search does it: 8-bit codes with certified bounds where the processor has the instructions.
     fn encoded(&self, to: &Target<'_>, queries: &[u32], s: &mut Scratch) {
-        let (n, d, metric) = (to.rows.ids.len(), self.queries.prepared.d(), self.index.manifest.metric);
-        let prepared = self.prepared.get_or_init(|| pass::Queries::new(self.ranked(), metric));
+        let (n, d) = (to.rows.ids.len(), self.queries.prepared.d());
+        let prepared = self.as_passes_want();
         let start = to.rows.run.start as usize;
         let deleted: Vec<usize> = (0..n).filter(|i| to.deleted.contains(start + i)).collect();
         let Some(pass) = Pass::new(Vectors::new(to.vectors, d), &deleted, prepared) else {
@@ -277,9 +289,49 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// By the codes that are kept of the run.
+    fn kept(&self, to: &Target<'_>, codes: &Codes8, queries: &[u32], s: &mut Scratch) {
+        let prepared = self.as_passes_want();
+        if prepared.large {
+            return self.unpacked(to, queries, s);
+        }
+        let (n, pass) = (to.rows.ids.len(), Pass::lent(codes.view()));
+        for together in queries.chunk_by(|a, b| a + 1 == *b).flat_map(|c| c.chunks(UNIT)) {
+            let rows = together[0] as usize..together[0] as usize + together.len();
+            let mut from = 0;
+            while from < n {
+                s.limits.clear();
+                s.limits.extend(rows.clone().map(|q| self.lock(q).limit));
+                // a first limit as soon as there is one
+                let open = s.limits.contains(&f32::INFINITY);
+                let to_column = if open { (from + FIRST).min(n) } else { n };
+                pass.near(prepared, rows.clone(), &s.limits, from..to_column, &mut s.pass, |q, hits| {
+                    let mut found = self.lock(q);
+                    let width = |&(column, _): &(u32, f32)| pass.width(prepared, q, from + column as usize);
+                    found.width = hits.iter().map(width).fold(found.width, f32::max);
+                    s.hits.clear();
+                    s.hits.extend(hits.iter().map(|&(column, lower)| (column + from as u32, lower)));
+                    self.take(to, q, &mut found, &s.hits, 0.0);
+                    if found.limit == f32::INFINITY {
+                        found.shrink(&self.query(q));
+                    }
+                });
+                from = to_column;
+            }
+        }
+    }
+
+    fn as_passes_want(&self) -> &pass::Queries<'a> {
+        self.prepared.get_or_init(|| pass::Queries::new(self.ranked(), self.metric()))
+    }
+
+    fn metric(&self) -> Metric {
+        self.index.manifest.metric
+    }
+
     /// Takes over the columns whose products may be good enough; `more` is what keys may be off beside the usual margin.
     fn read(&self, to: &Target<'_>, q: usize, products: &mut [f32], more: f32, hits: &mut Vec<(u32, f32)>) {
-        let metric = self.index.manifest.metric;
+        let metric = self.metric();
         let norm = self.norms[q];
         // false for NaN
         let fits = norm <= LARGEST;
@@ -324,13 +376,13 @@ impl<'a> Scan<'a> {
         for (i, (&id, x)) in to.rows.ids.iter().zip(to.vectors.chunks_exact(d)).enumerate() {
             if !to.deleted.contains(to.rows.run.start as usize + i) && exclude != Some(id) {
                 let id = if self.index.refine.is_some() { place(to.part, to.rows.run.start as usize + i) } else { id };
-                found.best.push(self.index.manifest.metric.exact_key(query.row, x), id);
+                found.best.push(self.metric().exact_key(query.row, x), id);
             }
         }
     }
 
     fn query(&self, q: usize) -> Query<'_> {
-        Query { index: self.index, row: self.ranked().row(q), offset: offset(self.index.manifest.metric, self.norms[q]) }
+        Query { index: self.index, row: self.ranked().row(q), offset: offset(self.metric(), self.norms[q]) }
     }
 
     /// The queries as they are ranked in the end: as they came, where the codes are the vectors.
@@ -352,21 +404,6 @@ struct Target<'a> {
     deleted: &'a Deleted,
 }
 
-struct Query<'a> {
-    index: &'a Opened,
-    row: &'a [f32],
-    /// Exact key minus the key of the products.
-    offset: f64,
-}
-
-fn offset(metric: Metric, norm: f64) -> f64 {
-    match metric {
-        Metric::L2 => norm * norm,
-        Metric::Ip => 0.0,
-        Metric::Cosine => 1.0,
-    }
-}
-
 /// Bound of the error of a key in f32, twice over: γ of d terms for the product (Higham, "Accuracy and Stability of
 /// Numerical Algorithms", §3.1), the rounding of norms, of unit lengths and of limits.
 fn margin(metric: Metric, d: usize, norm: f32, reach: f32) -> f32 {
@@ -378,66 +415,4 @@ fn margin(metric: Metric, d: usize, norm: f32, reach: f32) -> f32 {
     };
     // the f64 keys that decide in the end are rounded too
     key * eps + norm * norm * d * 4.0 * f64::EPSILON as f32 + 1e-30
-}
-
-/// A row that may be among the k.
-#[derive(Clone, Copy)]
-struct Candidate {
-    lower: f32,
-    part: u32,
-    run: u32,
-    /// Within the run.
-    row: u32,
-}
-
-/// A row of a part as one number.
-fn place(part: usize, row: usize) -> u64 {
-    (part as u64) << 32 | row as u64
-}
-
-/// What a query has found so far.
-struct Found {
-    k: usize,
-    /// No key of the products above it, less its margin, can be among the k.
-    limit: f32,
-    /// Largest distance between the bounds of a pending candidate.
-    width: f32,
-    pending: Vec<Candidate>,
-    best: TopK<f64>,
-    /// A decoded row.
-    row: Vec<f32>,
-}
-
-impl Found {
-    fn new(k: usize) -> Found {
-        Found { k, limit: f32::INFINITY, width: 0.0, pending: Vec::new(), best: TopK::new(k), row: Vec::new() }
-    }
-
-    /// Lowers the limit and drops what is above it. Memory stays within a few times k.
-    fn shrink(&mut self, query: &Query<'_>) {
-        if self.pending.len() > self.k {
-            let (_, kth, _) = self.pending.select_nth_unstable_by(self.k - 1, |a, b| a.lower.total_cmp(&b.lower));
-            self.limit = self.limit.min((kth.lower + self.width).next_up());
-        }
-        let limit = self.limit;
-        self.pending.retain(|c| c.lower <= limit);
-        if self.pending.len() > 4 * self.k + 256 {
-            self.settle(query);
-        }
-    }
-
-    /// Ranks what is pending by its f64 keys.
-    fn settle(&mut self, query: &Query<'_>) {
-        let (index, metric) = (query.index, query.index.manifest.metric);
-        for c in self.pending.drain(..).filter(|c| c.lower <= self.limit) {
-            let segment = &index.parts[c.part as usize].segment;
-            let key = segment.with_row(c.run as usize, c.row as usize, &mut self.row, |x| metric.exact_key(query.row, x));
-            let row = segment.runs()[c.run as usize].start as usize + c.row as usize;
-            self.best.push(key, if index.refine.is_some() { place(c.part as usize, row) } else { segment.id(row) });
-        }
-        if let Some(worst) = self.best.worst() {
-            let limit = (worst - query.offset) + 4.0 * f32::EPSILON as f64 * (worst.abs() + query.offset.abs());
-            self.limit = self.limit.min((limit as f32).next_up() + f32::MIN_POSITIVE);
-        }
-    }
 }

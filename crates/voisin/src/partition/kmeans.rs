@@ -3,11 +3,11 @@
 //! Every result is a function of the data, the parameters and the seed: sums run over the rows of a cluster in the order of
 //! the rows, whatever thread does it.
 
-use super::large;
 use super::nearest::Nearest;
 use super::rng::Random;
 use super::sample::{normalise, sample};
 use super::seeding;
+use super::{Centroids, large};
 use crate::{Error, Matrix, Metric, OnBad, Result, Source, Vectors, Watch};
 use rayon::prelude::*;
 use std::cmp::Reverse;
@@ -77,9 +77,10 @@ pub struct KMeansResult {
 
 /// k-means of rows in memory.
 ///
-/// Cost: at most `niter * nredo` products of the rows with the centroids, or from 4,096 centroids on with the 64 nearest of
-/// their own after a start in two levels; memory beside the rows: n x d bytes, k x d sums in f64 and a copy of the sample,
-/// where one is taken. Deterministic for any number of threads.
+/// Cost: at most `niter * nredo` products of the rows with the centroids. From 512 centroids of 256 dimensions on, only the
+/// first four iterations and the last assignment are such; those between compare a row with the 64 centroids nearest to its
+/// own. From 4,096 centroids on all do, after a start in two levels. Memory beside the rows: n x d bytes, k x d sums in f64
+/// and a copy of the sample, where one is taken. Deterministic for any number of threads.
 ///
 /// # Errors
 /// k = 0, k above the number of rows, no iteration; [`Error::Stopped`].
@@ -183,6 +184,14 @@ pub(super) struct Run {
     pub(super) splits: usize,
 }
 
+/// Iterations that compare rows with all centroids, where later ones do not.
+const WHOLE: usize = 4;
+
+/// Whether products with all centroids cost much more than finding each centroid's neighbours and products with these.
+fn prunes(k: usize, d: usize) -> bool {
+    k >= 8 * large::NEIGHBOURS && d >= 256
+}
+
 fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: u64, watch: &dyn Watch) -> Result<Run> {
     let mut rng = Random::new(params.seed, 16 + redo);
     let mut centroids = match params.init {
@@ -197,7 +206,14 @@ fn lloyd(data: Vectors<'_>, nearest: &mut Nearest, params: &KMeansParams, redo: 
         Run { centroids: Matrix::zeros(0, data.d()), assignment: vec![], objective: vec![], final_objective: 0.0, splits: 0 };
     for iteration in 0..params.niter {
         watch.check()?;
-        nearest.update(data, centroids.view());
+        if iteration >= WHOLE && prunes(params.k, data.d()) {
+            let near = Centroids::new(centroids, Metric::L2);
+            let neighbours = near.neighbours(large::NEIGHBOURS);
+            centroids = near.into_matrix();
+            nearest.update_among(data, &centroids, &neighbours);
+        } else {
+            nearest.update(data, centroids.view());
+        }
         let moved = sums.update(data, nearest.lists());
         let objective = sums.objective(centroids.view());
         watch.note(&format!("iteration {}: objective {objective:.6e}", iteration + 1));

@@ -21,7 +21,7 @@ use voisin_kernels::{Grid8, Hits8, Key, Store8};
 /// From this many centroids on, k-means is done here.
 pub(crate) const LARGE: usize = 4096;
 /// Centroids that a row is compared with in an iteration, its own among them.
-const NEIGHBOURS: usize = 64;
+pub(super) const NEIGHBOURS: usize = 64;
 /// Iterations of the coarse and of each fine clustering, and rows a centroid that they see.
 const COARSE: (usize, usize) = (6, 128);
 const FINE: (usize, usize) = (4, 64);
@@ -142,7 +142,13 @@ fn shares(sizes: &[usize], n: usize, k: usize) -> Vec<usize> {
 }
 
 /// Moves every row to the nearest of the neighbours of its centroid.
-fn refine(data: Vectors<'_>, rows: Option<&(Store8, Vec<f32>)>, centroids: &Matrix, neighbours: &Routes, lists: &mut [u32]) {
+pub(super) fn refine(
+    data: Vectors<'_>,
+    rows: Option<&(Store8, Vec<f32>)>,
+    centroids: &Matrix,
+    neighbours: &Routes,
+    lists: &mut [u32],
+) {
     let k = centroids.n();
     let (order, starts) = by_list(lists, k);
     let mut fresh = vec![0u32; lists.len()];

@@ -3,9 +3,11 @@
 //! Where the processor multiplies bytes, rows are compared with centroids as 8-bit codes first; the certified bounds of
 //! those products leave one or two centroids a row, whose distances are then computed in f32. The lists are those of f32.
 
+use super::Routes;
+use super::large;
 use super::product::{Right, UNIT};
 use super::table::{Scratch, Table, coded, mean};
-use crate::{Metric, Vectors};
+use crate::{Matrix, Metric, Vectors};
 use rayon::prelude::*;
 use voisin_kernels::{Store8, argmin, int8_available, norms_squared};
 
@@ -41,6 +43,11 @@ impl Nearest {
             }
             None => by_products(data, centroids, &mut self.lists),
         }
+    }
+
+    /// As [`Nearest::update`] among the centroids nearest to the one that a row had: `near` names these for each.
+    pub(crate) fn update_among(&mut self, data: Vectors<'_>, centroids: &Matrix, near: &Routes) {
+        large::refine(data, self.codes.as_ref(), centroids, near, &mut self.lists);
     }
 }
 

@@ -249,6 +249,30 @@ fn many_queries_at_once_find_what_one_finds() {
     }
 }
 
+/// Runs that are asked often are compared by 8-bit codes from then on.
+#[test]
+fn a_query_finds_the_same_however_often_it_is_asked() {
+    for metric in METRICS {
+        for spec in ["Flat", "IVF4,Flat", "PCA20,Flat"] {
+            let dir = tempfile::tempdir().unwrap();
+            let (base, queries) = (rows(2500, 33), rows(3, 34));
+            index::build(&source(&base), dir.path(), &params(spec, metric), &Quiet).unwrap();
+            index::remove(dir.path(), &IdList::Numbers((0..2500).step_by(9).collect()), false).unwrap();
+            let index = Index::open(dir.path()).unwrap();
+            for (i, query) in queries.view().iter().enumerate() {
+                let one = Vectors::new(query, D);
+                let p = SearchParams { k: 12, nprobe: 2, exclude: Some(vec![i as u64 * 5]), ..Default::default() };
+                let first = Index::open(dir.path()).unwrap().search(one, &p).unwrap();
+                assert_eq!(first.neighbors.ids(0).len(), 12);
+                for _ in 0..8 {
+                    let again = index.search(one, &p).unwrap();
+                    assert_eq!((again.neighbors, again.scanned), (first.neighbors.clone(), first.scanned), "{spec} {metric}");
+                }
+            }
+        }
+    }
+}
+
 fn names(range: std::ops::Range<usize>) -> StringIds {
     range.map(|i| format!("näme-{}", i * 7919 % 1000)).collect()
 }
