@@ -14,6 +14,7 @@ mod info;
 mod kmeans;
 mod model;
 mod outcome;
+mod pair;
 mod point;
 mod report;
 mod saving;
@@ -57,6 +58,7 @@ enum Command {
     Info(info::Info),
     Convert(convert::Convert),
     Exact(exact::Exact),
+    Pair(pair::Pair),
     #[command(name = "kmeans")]
     KMeans(kmeans::KMeans),
     Build(Box<build::Build>),
@@ -77,6 +79,7 @@ impl Command {
             Command::Info(args) => args.run(cx),
             Command::Convert(args) => args.run(cx),
             Command::Exact(args) => args.run(cx),
+            Command::Pair(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),
             Command::Build(args) => args.run(cx),
             Command::Search(args) => args.run(cx),
