@@ -12,6 +12,7 @@ mod exact;
 mod fail;
 mod info;
 mod kmeans;
+mod merge;
 mod model;
 mod outcome;
 mod pair;
@@ -66,6 +67,7 @@ enum Command {
     Add(change::Add),
     Remove(change::Remove),
     Compact(change::Compact),
+    Merge(merge::Merge),
     Verify(change::Verify),
     Model(model::Model),
     Eval(eval::Eval),
@@ -86,6 +88,7 @@ impl Command {
             Command::Add(args) => args.run(cx),
             Command::Remove(args) => args.run(cx),
             Command::Compact(args) => args.run(cx),
+            Command::Merge(args) => args.run(cx),
             Command::Verify(args) => args.run(cx),
             Command::Model(args) => args.run(cx),
             Command::Eval(args) => args.run(cx),
