@@ -42,16 +42,20 @@ pub fn merge<P: AsRef<Path>>(dirs: &[P], out: &Path, params: &MergeParams, watch
     if real(out).is_some_and(|o| opened.folders.iter().any(|f| real(&f.dir).as_ref() == Some(&o))) {
         return Err(Error::param("out", out.display(), "another folder than those that are merged"));
     }
+    into(&opened, out, &Room::new(&opened, params.memory_limit)?, watch)
+}
+
+/// Writes what is open into a folder.
+pub(super) fn into(opened: &Opened, out: &Path, room: &Room, watch: &dyn Watch) -> Result<MergeReport> {
     let folder = Folder::prepare(out)?;
-    let done = run(&opened, out, params, watch);
+    let done = run(opened, out, room, watch);
     if done.is_err() {
         folder.undo();
     }
     done
 }
 
-fn run(opened: &Opened, dir: &Path, params: &MergeParams, watch: &dyn Watch) -> Result<MergeReport> {
-    let room = Room::new(opened, params.memory_limit)?;
+fn run(opened: &Opened, dir: &Path, room: &Room, watch: &dyn Watch) -> Result<MergeReport> {
     let pieces = room.pieces(opened)?;
     let (_, mut journal) = standing(dir, key(opened, &pieces))?;
     if journal.model.is_none() {
@@ -65,7 +69,7 @@ fn run(opened: &Opened, dir: &Path, params: &MergeParams, watch: &dyn Watch) -> 
     watch.advance(resumed);
     for (i, piece) in pieces.iter().enumerate().skip(journal.next_row as usize) {
         let file = format!("{:05}-{:04}.vsn", journal.generation, i);
-        journal.segments.extend(segment(opened, &dir.join(SEGMENTS), file, piece.clone(), &room, watch)?);
+        journal.segments.extend(segment(opened, &dir.join(SEGMENTS), file, piece.clone(), room, watch)?);
         journal.next_row = i as u64 + 1;
         journal.save(dir)?;
     }
@@ -125,9 +129,9 @@ fn copy_model(opened: &Opened, dir: &Path, file: String) -> Result<FileEntry> {
 
 /// How much may be held in memory.
 pub(super) struct Room {
-    limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     /// Most rows of a segment, deleted ones counted.
-    rows: u64,
+    pub(super) rows: u64,
 }
 
 impl Room {

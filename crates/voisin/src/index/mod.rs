@@ -45,6 +45,8 @@ mod verify;
 mod crafted_tests;
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod merge_tests;
 
 pub use build::build;
 pub use default::default_spec;
