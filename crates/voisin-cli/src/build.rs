@@ -23,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   voisin build --base base.h5 --queries old-queries.h5 -o index     (recall targets go by these queries)
   voisin build --base 'emb_*.npy' --index LMI320,Flat --train-size 100000 -o index
   voisin build --base base.h5 --index LMI320,Flat --model mlp.pth -o index     (no training)
+  voisin build --base more.h5 --like index --first-id 100000 -o index-2     (another part, of the same model)
 
 Killed and started again, it goes on from what is finished. An index that was in DIR stays usable until the new one is complete.";
 
@@ -60,6 +61,12 @@ pub struct Build {
     /// Calibrate recall targets on at most this many queries; 0 for no calibration
     #[arg(long, value_name = "N", default_value_t = 1000)]
     calibrate: usize,
+    /// Take the model of this index instead of learning one: what is built can be searched together with it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "train_size", "niter", "nredo", "init", "max_points", "spherical", "epochs", "lr", "batch", "precision"])]
+    like: Option<PathBuf>,
+    /// Number of the first vector, where the file has no string ids [default: 0]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    first_id: u64,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
@@ -155,7 +162,12 @@ impl Build {
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
         let base = self.base.open()?;
-        let metric = choose_metric(self.metric, &*base, cx);
+        let like = self.like.as_deref().map(Index::open).transpose()?;
+        let metric = match (&like, self.metric) {
+            (Some(like), None) => like.metric(),
+            _ => choose_metric(self.metric, &*base, cx),
+        };
+        drop(like);
         let params = BuildParams {
             spec,
             metric,
@@ -168,6 +180,8 @@ impl Build {
             train: self.train.params(),
             model: self.train.model.as_deref().map(read_mlp).transpose()?,
             train_size: self.train_size,
+            like: self.like.clone(),
+            first_id: self.first_id,
             ..BuildParams::default()
         };
         let report = build(&*base, &self.out, &params, &cx.screen)?;

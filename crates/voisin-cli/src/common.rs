@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use voisin::{Metric, OnBad, Source};
+use voisin::{Index, Metric, OnBad, Source};
 use voisin_io::{FileSpec, Role};
 
 use crate::fail::{Fail, Result};
@@ -108,6 +108,23 @@ impl BaseArgs {
 /// What opening gives.
 pub fn open_queries(files: &[String]) -> Result<Box<dyn Source>> {
     Ok(voisin_io::open_all(files, Role::Queries)?)
+}
+
+/// Opens the indexes of some folders as one.
+///
+/// # Errors
+/// What opening gives; indexes that do not go together.
+pub fn open_indexes(dirs: &[String]) -> Result<Index> {
+    Ok(Index::open_all(&voisin_io::expand_indexes(dirs)?)?)
+}
+
+/// What to call the indexes of some folders in a line.
+pub fn several(dirs: &[String]) -> String {
+    match dirs {
+        [one] => one.clone(),
+        [first, others @ ..] => format!("{first} and {} more", others.len()),
+        [] => String::new(),
+    }
 }
 
 /// The metric asked for, else the one that the base names, else L2; says so where the file decided.

@@ -21,39 +21,41 @@ const EXAMPLES: &str = "Examples:
   voisin exact --prepare --base emb.npy                         (writes emb.npy.codes8, then used)
 
 The ending of OUT decides its format. Killed and started again with the same OUT, it goes on where
-it was and gives the same bytes.";
+it was and gives the same bytes. Base and queries may both be larger than memory: where the queries
+do not fit (--memory-limit; 1 GiB of them without it), the base is read once for each block of them.
+The results are held to the end, 8 + 12 k bytes a query.";
 
-/// Exact nearest neighbours of every query, from a base that may be larger than memory
+/// Exact nearest neighbours of every query; base and queries may be larger than memory
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Exact {
     #[command(flatten)]
-    base: BaseArgs,
+    pub base: BaseArgs,
     /// Vectors to search for
     #[arg(long, required_unless_present = "prepare", num_args = 1.., value_name = "FILE")]
-    queries: Vec<String>,
+    pub queries: Vec<String>,
     /// Neighbours for each query
     #[arg(short, default_value_t = 10)]
-    k: usize,
+    pub k: usize,
     /// l2, ip or cosine [default: what the base file says, else l2]
     #[arg(long, value_parser = parse_metric)]
-    metric: Option<Metric>,
+    pub metric: Option<Metric>,
     /// Leave out the vector that has the id of the query (its row number where there are no
     /// string ids): for a set searched in itself
     #[arg(long)]
-    exclude_self: bool,
+    pub exclude_self: bool,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
-    memory_limit: Option<u64>,
+    pub memory_limit: Option<u64>,
     /// Write 8-bit codes of the base beside it (or to OUT), a quarter of its size as f32, so that
     /// later searches with this metric read them and few rows of the base; the results are the same
     #[arg(long, conflicts_with_all = ["queries", "k", "exclude_self", "codes"])]
-    prepare: bool,
+    pub prepare: bool,
     /// Codes that --prepare wrote [default: BASE.codes8, where it is there]
     #[arg(long, value_name = "FILE")]
-    codes: Option<PathBuf>,
+    pub codes: Option<PathBuf>,
     #[command(flatten)]
-    save: SaveArgs,
+    pub save: SaveArgs,
 }
 
 impl Exact {
@@ -65,6 +67,14 @@ impl Exact {
         if self.prepare {
             return self.prepare(cx);
         }
+        Ok(self.search("exact", cx)?.0)
+    }
+
+    /// Searches under the name of a command; what was found too, and under which metric.
+    ///
+    /// # Errors
+    /// As [`Exact::run`].
+    pub fn search(&self, name: &str, cx: &Context) -> Result<(Outcome, Neighbors, Metric)> {
         self.save.check([&self.base.base[..], &self.queries[..]])?;
         let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
         let names = if self.exclude_self { other_names(&*base, &*queries)? } else { None };
@@ -84,7 +94,7 @@ impl Exact {
         if let Some((base, queries)) = &names {
             found.neighbors = without_self(&found.neighbors, base, queries, self.k);
         }
-        let mut o = self.outcome(&found, &*base, &*queries, params.metric);
+        let mut o = self.outcome(name, &found, &*base, &*queries, metric);
         if let Some(codes) = &params.codes {
             o.set("codes", codes.display().to_string()).line(format!("by the codes of {}", codes.display()));
         }
@@ -96,7 +106,7 @@ impl Exact {
         }
         let (read, search) = (Some(found.read_seconds), Some(found.search_seconds));
         o.set("seconds", Seconds { read, search, write, total: cx.elapsed(), ..Seconds::default() });
-        Ok(o)
+        Ok((o, found.neighbors, metric))
     }
 
     /// Writes the codes of the base.
@@ -147,9 +157,9 @@ impl Exact {
         Ok(Some(path))
     }
 
-    fn outcome(&self, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric) -> Outcome {
+    fn outcome(&self, name: &str, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric) -> Outcome {
         let speed = queries.len() as f64 / found.search_seconds.max(1e-9);
-        let mut o = Outcome::new("exact");
+        let mut o = Outcome::new(name);
         o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
         o.set("metric", metric.name()).set("queries_per_second", round(speed, 3)).set_some("resumed", found.resumed_at);
         o.line(format!(
@@ -162,7 +172,12 @@ impl Exact {
             time(found.read_seconds)
         ));
         if let Some(row) = found.resumed_at {
-            o.line(format!("an earlier run had done the first {} vectors", count(row)));
+            let before = format!("{} queries and, for the next, ", count(found.resumed_queries));
+            let before = if found.resumed_queries > 0 { before } else { String::new() };
+            o.line(format!("an earlier run had done {before}the first {} vectors", count(row)));
+            if found.resumed_queries > 0 {
+                o.set("resumed_queries", found.resumed_queries);
+            }
         }
         if found.skipped_base + found.skipped_queries > 0 {
             o.set("skipped", found.skipped_base + found.skipped_queries);

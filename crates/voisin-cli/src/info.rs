@@ -1,14 +1,13 @@
 //! `voisin info`: what files hold, or what an index is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
-use voisin::index::Index;
-use voisin_io::inspect;
+use voisin_io::{expand_indexes, inspect};
 
 use crate::build::targets;
-use crate::common::Context;
+use crate::common::{Context, open_indexes, several};
 use crate::fail::Result;
 use crate::outcome::{Outcome, Seconds, bytes, count};
 
@@ -16,13 +15,15 @@ const EXAMPLES: &str = "Examples:
   voisin info base.h5
   voisin info 'shards/img_emb_*.npy'          (together one dataset)
   voisin info 'distractors_{idx}.hdf5'        (numbered from 0)
-  voisin info index                           (a folder made by `voisin build`)";
+  voisin info index                           (a folder made by `voisin build`)
+  voisin info part-0 part-1                   (indexes of one model, or a folder of them)";
 
 /// Shows format, data sets, shape, type, norms, ids of files; or what an index is
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Info {
-    /// Files, patterns, folders or templates with {idx}, together one dataset; or the folder of an index
+    /// Files, patterns, folders or templates with {idx}, together one dataset; or the folder of an index, or
+    /// of several of one model
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 }
@@ -35,7 +36,7 @@ impl Info {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let mut o = Outcome::new("info");
         match &self.files[..] {
-            [one] if Path::new(one).join("manifest.json").is_file() => index(Path::new(one), &mut o)?,
+            dirs if are_indexes(dirs) => index(dirs, &mut o)?,
             files => {
                 let info = inspect(files, &cx.screen)?;
                 merge(&mut o, serde_json::to_value(&info));
@@ -47,15 +48,29 @@ impl Info {
     }
 }
 
-fn index(dir: &Path, o: &mut Outcome) -> Result<()> {
-    let i = Index::open(dir)?.info();
+/// Whether folders of indexes are meant, or folders of them.
+fn are_indexes(inputs: &[String]) -> bool {
+    let is_one = |p: &PathBuf| p.join("manifest.json").is_file();
+    inputs.iter().all(|i| !Path::new(i).is_file() && expand_indexes(std::slice::from_ref(i)).is_ok_and(|f| f.iter().all(is_one)))
+}
+
+fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
+    let i = open_indexes(dirs)?.info();
     merge(o, serde_json::to_value(&i));
-    o.line(format!("{}  index, format {}", dir.display(), i.format));
+    let dir = several(dirs);
+    match i.folders.len() {
+        0 => o.line(format!("{dir}  index, format {}", i.format)),
+        n => o.line(format!("{dir}  {n} indexes of one model, format {}", i.format)),
+    };
     let why = i.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
     o.line(format!("spec     {}{why}", i.spec));
     o.line(format!("vectors  {} x {}, {}", count(i.n), i.d, i.metric));
     if i.deleted > 0 {
-        o.line(format!("removed  {}; `voisin compact {}` frees their space", count(i.deleted), dir.display()));
+        o.line(format!(
+            "removed  {}; `voisin compact {}` frees their space",
+            count(i.deleted),
+            if i.folders.is_empty() { &dir } else { "DIR" }
+        ));
     }
     o.line(format!("ids      {}", i.ids));
     if let Some(hidden) = &i.hidden {
@@ -73,6 +88,10 @@ fn index(dir: &Path, o: &mut Outcome) -> Result<()> {
     let per_vector = format!("{:.0} bytes a vector", i.bytes_per_vector);
     o.line(format!("on disk  {}, {per_vector}, {} segments, {} changes", bytes(i.bytes), i.segments, i.generation));
     targets(i.calibration.as_ref(), o);
+    for f in &i.folders {
+        let removed = if f.deleted > 0 { format!(", {} removed", count(f.deleted)) } else { String::new() };
+        o.line(format!("  {}  {} vectors{removed}, {}, {} segments", f.path.display(), count(f.n), bytes(f.bytes), f.segments));
+    }
     Ok(())
 }
 

@@ -12,8 +12,10 @@ mod exact;
 mod fail;
 mod info;
 mod kmeans;
+mod merge;
 mod model;
 mod outcome;
+mod pair;
 mod point;
 mod report;
 mod saving;
@@ -57,6 +59,7 @@ enum Command {
     Info(info::Info),
     Convert(convert::Convert),
     Exact(exact::Exact),
+    Pair(pair::Pair),
     #[command(name = "kmeans")]
     KMeans(kmeans::KMeans),
     Build(Box<build::Build>),
@@ -64,6 +67,7 @@ enum Command {
     Add(change::Add),
     Remove(change::Remove),
     Compact(change::Compact),
+    Merge(merge::Merge),
     Verify(change::Verify),
     Model(model::Model),
     Eval(eval::Eval),
@@ -77,12 +81,14 @@ impl Command {
             Command::Info(args) => args.run(cx),
             Command::Convert(args) => args.run(cx),
             Command::Exact(args) => args.run(cx),
+            Command::Pair(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),
             Command::Build(args) => args.run(cx),
             Command::Search(args) => args.run(cx),
             Command::Add(args) => args.run(cx),
             Command::Remove(args) => args.run(cx),
             Command::Compact(args) => args.run(cx),
+            Command::Merge(args) => args.run(cx),
             Command::Verify(args) => args.run(cx),
             Command::Model(args) => args.run(cx),
             Command::Eval(args) => args.run(cx),

@@ -32,6 +32,9 @@ pub struct SaveArgs {
     /// Names in an .h5 result: ann-benchmarks (neighbors, distances) or SISAP (knns from 1, dists)
     #[arg(long, value_enum, default_value_t, value_name = "NAMES")]
     pub layout: Layout,
+    /// Whether an .h5 file gets similarities beside the distances.
+    #[arg(skip)]
+    pub similarities: bool,
 }
 
 /// What was found, with the names of base and queries.
@@ -119,6 +122,7 @@ impl SaveArgs {
             metric: found.metric,
             base_ids: found.base_ids,
             query_ids: found.query_ids,
+            similarities: self.similarities,
             attributes,
         };
         write_results(out, &file, self.result_layout())?;

@@ -13,7 +13,7 @@ use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::change::id_list;
-use crate::common::{Bad, Context, open_queries, parse_metric, parse_recall};
+use crate::common::{Bad, Context, open_indexes, open_queries, parse_metric, parse_recall, several};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -27,6 +27,8 @@ const EXAMPLES: &str = "Examples:
   voisin search index --queries queries.h5 --nprobe 16 --refine 8            (index with Refine(...))
   voisin search index --queries queries.h5 --nprobe 16 --allow ids.txt       (one id a line; - is stdin)
   voisin search index --id instance/img.jpg --exclude-self                   (a stored vector)
+  voisin search part-0 part-1 --queries queries.h5 --nprobe 16 -o result.h5  (indexes of one model)
+  voisin search parts --queries queries.h5 --nprobe 16 -o result.h5          (a folder of them)
   voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)";
 
 /// Queries in a call of the batch mode: enough for the products, few enough to be stopped.
@@ -40,13 +42,13 @@ enum ModeArg {
     Single,
 }
 
-/// Searches an index for the neighbours of every query
+/// Searches an index, or several of one model as one, for the neighbours of every query
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Search {
-    /// Folder of the index
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// Folder of the index; several indexes of one model, or a folder of such, are searched as one
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<String>,
     /// Vectors to search for: files, patterns, folders or templates with {idx}; FILE::NAME names a data set
     #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "id", conflicts_with = "id")]
     queries: Vec<String>,
@@ -124,9 +126,9 @@ impl Search {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         self.save.check([&self.queries[..]])?;
         voisin::keep_freed_memory(64 << 20);
-        let index = Index::open(&self.dir)?;
+        let index = open_indexes(&self.dirs)?;
         if let Some(metric) = self.metric.filter(|m| *m != index.metric()) {
-            let message = format!("metric = {metric}: {} was built for {}", self.dir.display(), index.metric());
+            let message = format!("metric = {metric}: {} was built for {}", several(&self.dirs), index.metric());
             return Err(Fail::usage(message, "leave --metric out, or build an index for this metric"));
         }
         let truth = self.truth.as_deref().map(|f| read_neighbors(f, Some(self.k))).transpose()?;
@@ -148,6 +150,11 @@ impl Search {
         let (nq, seconds) = (asked.at.len().max(1) as f64, answers.seconds);
         o.set("n", index.len()).set("d", index.dim()).set("queries", asked.total).set("k", self.k);
         o.set("metric", index.metric().name()).set("spec", index.spec().to_string());
+        let folders = index.folders();
+        if folders.len() > 1 {
+            let names: Vec<_> = folders.iter().map(|f| f.path.display().to_string()).collect();
+            o.line(format!("{} indexes searched as one", folders.len())).set("indexes", names);
+        }
         if self.recall.is_none() {
             o.set("nprobe", params.nprobe.min(lists));
         }
@@ -179,7 +186,7 @@ impl Search {
         let base_ids = base_names(&index, &neighbors)?;
         let how = self.how(&params);
         let run = Run {
-            data: self.dir.display().to_string(),
+            data: several(&self.dirs),
             n: index.len(),
             algorithm: index.spec().to_string(),
             params: &how,
@@ -202,7 +209,7 @@ impl Search {
     fn params(&self, index: &Index, cx: &Context) -> Result<SearchParams> {
         let spec = index.spec();
         if let (Some(r), None) = (self.refine, spec.refine) {
-            let message = format!("refine = {r}: {} is {spec}, without vectors to refine by", self.dir.display());
+            let message = format!("refine = {r}: {} is {spec}, without vectors to refine by", several(&self.dirs));
             return Err(Fail::usage(message, "leave --refine out, or build an index such as IVF1024,RaBitQ4,Refine(SQ8)"));
         }
         if self.refine == Some(0) {
@@ -214,7 +221,7 @@ impl Search {
         // one list of plain vectors is searched exactly: any target is met
         let recall = self.recall.filter(|_| all > 1 || spec.score != Score::Flat || spec.transform.is_some());
         if let (Some(r), None) = (recall, index.calibration()) {
-            let message = format!("recall = {r}: {} has no calibration", self.dir.display());
+            let message = format!("recall = {r}: {} has no calibration", several(&self.dirs));
             return Err(Fail::usage(message, "build the index again to have one, or choose the lists with --nprobe"));
         }
         let refine = self.refine.unwrap_or(0);
@@ -272,7 +279,7 @@ impl Search {
         }
         let (d, expected) = (source.dim(), index.dim());
         if d != expected {
-            let context = format!("the index {}", self.dir.display());
+            let context = format!("the index {}", several(&self.dirs));
             return Err(Error::Dimension { name: source.name(), expected, got: d, context }.into());
         }
         let mut rows = Matrix::zeros(source.len() as usize, d);
@@ -296,7 +303,7 @@ impl Search {
         let mut data = Vec::new();
         let mut own = Vec::new();
         for id in &self.id {
-            let unknown = || Error::Id { id: id.clone(), what: format!("not in {}", self.dir.display()) };
+            let unknown = || Error::Id { id: id.clone(), what: format!("not in {}", several(&self.dirs)) };
             let number = if index.has_string_ids() { index.find(id)? } else { id.parse().ok() };
             let number = number.ok_or_else(unknown)?;
             data.extend_from_slice(&index.vector_of(number)?.ok_or_else(unknown)?);

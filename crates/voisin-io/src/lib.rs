@@ -37,7 +37,7 @@ pub use file::{AtomicFile, Cursor, InFile, fingerprint};
 pub use format::{Dataset, DatasetKind, Format, Role, WriteOptions};
 pub use info::{DatasetInfo, FileInfo, IdsInfo, Info, Norms, Rows, inspect};
 pub use open::{chosen, describe, open, open_all};
-pub use paths::{FileSpec, expand};
+pub use paths::{FileSpec, expand, expand_indexes};
 pub use raw::{Layout, RawSource, spec_name};
 pub use results::{AttrValue, RESULT_ENDINGS, ResultFile, ResultLayout, check_result_path, write_results};
 pub use state::{Tensor, read_state, read_state_file, write_state};

@@ -73,6 +73,52 @@ fn pattern(text: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The folders of indexes that `inputs` stand for, in order: each an index, a folder of indexes (in natural order), or a pattern.
+///
+/// What is no index is handed on as it is, for the opening to say what is wrong with it.
+///
+/// # Errors
+/// [`Error::Format`] for a pattern without a match, and for an index in a folder of several whose build is not finished: leaving
+/// it out would lose a part without a word; [`Error::Io`]; [`Error::Param`] without inputs.
+pub fn expand_indexes(inputs: &[String]) -> Result<Vec<PathBuf>> {
+    if inputs.is_empty() {
+        return Err(Error::param("index", "nothing", "at least one folder"));
+    }
+    let mut all = Vec::new();
+    for input in inputs {
+        let path = PathBuf::from(input);
+        if path.is_dir() && !is_index(&path) {
+            let entries = std::fs::read_dir(&path).map_err(|e| Error::io(&path, e))?;
+            let found = within(entries.flatten().map(|e| e.path()).collect())?;
+            all.extend(if found.is_empty() { vec![path] } else { found });
+        } else if !path.exists() && input.contains(['*', '?', '[']) {
+            let found = glob::glob(input).map_err(|e| Error::param("pattern", input, format!("a pattern: {e}")))?;
+            let found = within(found.flatten().collect())?;
+            if found.is_empty() {
+                return Err(Error::format(input, "no index matches this pattern"));
+            }
+            all.extend(found);
+        } else {
+            all.push(path);
+        }
+    }
+    Ok(all)
+}
+
+fn is_index(path: &Path) -> bool {
+    path.join("manifest.json").is_file()
+}
+
+/// Those of some paths that are indexes.
+fn within(mut paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    paths.sort_by(natural_paths);
+    if let Some(path) = paths.iter().find(|p| p.join("journal.json").is_file() && !is_index(p)) {
+        return Err(Error::format(path, "an index that is not finished (there is no manifest.json yet) among others"));
+    }
+    paths.retain(|p| is_index(p));
+    Ok(paths)
+}
+
 /// Vector files of a folder, by their ending. Text beside other formats, and Parquet beside `.npy` (the captions of
 /// LAION's shards), are company and no vectors.
 fn folder(path: &Path) -> Result<Vec<PathBuf>> {
@@ -207,6 +253,31 @@ mod tests {
         assert!(names(&dir, "f_{idx}.h5").unwrap_err().to_string().contains("f_1.h5 is missing"));
         assert!(names(&dir, "g_{idx}.h5").unwrap_err().to_string().contains("g_0.h5 is missing"));
         assert!(names(&dir, "h_{idx}.h5").unwrap_err().to_string().contains("no file matches"));
+    }
+
+    #[test]
+    fn indexes_are_found_in_folders_and_by_patterns() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = |name: &str, file: &str| {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join(file), b"x").unwrap();
+        };
+        ["parts/p10", "parts/p2", "other"].iter().for_each(|name| index(name, "manifest.json"));
+        index("parts/notes", "readme.md");
+        let find = |input: &str| expand_indexes(&[dir.path().join(input).display().to_string()]);
+        let names = |input: &str| -> Vec<String> {
+            let found = find(input).unwrap();
+            found.iter().map(|p| p.strip_prefix(dir.path()).unwrap().display().to_string()).collect()
+        };
+        assert_eq!(names("parts"), ["parts/p2", "parts/p10"]);
+        assert_eq!(names("parts/p2"), ["parts/p2"]);
+        assert_eq!(names("parts/p*"), ["parts/p2", "parts/p10"]);
+        assert_eq!(names("parts/notes"), ["parts/notes"]);
+        assert_eq!(names("nothing"), ["nothing"]);
+        assert!(find("parts/x*").unwrap_err().to_string().contains("no index matches"));
+        index("parts/p3", "journal.json");
+        assert!(find("parts").unwrap_err().to_string().contains("p3: an index that is not finished"));
+        assert!(expand_indexes(&[]).is_err());
     }
 
     #[test]

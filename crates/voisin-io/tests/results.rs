@@ -25,7 +25,7 @@ fn base_ids() -> StringIds {
 }
 
 fn file(neighbors: &Neighbors, metric: Metric) -> ResultFile<'_> {
-    ResultFile { neighbors, metric, base_ids: None, query_ids: None, attributes: Vec::new() }
+    ResultFile { neighbors, metric, base_ids: None, query_ids: None, similarities: false, attributes: Vec::new() }
 }
 
 fn same(a: &Neighbors, b: &Neighbors, context: &str) {

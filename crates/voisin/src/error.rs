@@ -90,6 +90,14 @@ pub enum Error {
         /// Newest version that can be read.
         supported: u32,
     },
+    /// An index that cannot go together with another one.
+    #[error("{}: {what}", path.display())]
+    Unlike {
+        /// Its folder.
+        path: PathBuf,
+        /// What differs, and the other folder.
+        what: String,
+    },
     /// An id that is already in the index (`add`) or not in it (`remove`, `search --id`).
     #[error("id {id}: {what}")]
     Id {
@@ -155,6 +163,9 @@ impl Error {
             Error::Dimension { .. } => "base and queries must come from the same model; `voisin info` shows both shapes".into(),
             Error::Corrupt { .. } => "`voisin verify DIR` lists every damaged file; restore it or build again".into(),
             Error::NewerFormat { .. } => "use the version of voisin that wrote it, or a newer one".into(),
+            Error::Unlike { .. } => {
+                "only indexes of one model go together; `voisin build --like DIR` builds another one with the model of DIR".into()
+            }
             Error::Stopped => "run the same command again to go on".into(),
             _ => return None,
         })

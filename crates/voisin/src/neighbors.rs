@@ -108,6 +108,13 @@ impl Neighbors {
         Neighbors { k, offsets: vec![0], ids: Vec::new(), distances: Vec::new() }
     }
 
+    /// Room for so many rows more, and no more than that.
+    pub fn reserve(&mut self, rows: usize) {
+        self.offsets.reserve_exact(rows);
+        self.ids.reserve_exact(rows.saturating_mul(self.k));
+        self.distances.reserve_exact(rows.saturating_mul(self.k));
+    }
+
     /// Appends the row of the next query; `row` is (reported distance, id), best first.
     pub fn push_row(&mut self, row: impl IntoIterator<Item = (f32, u64)>) {
         for (distance, id) in row {

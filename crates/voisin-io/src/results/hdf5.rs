@@ -4,33 +4,39 @@ use std::path::Path;
 
 use voisin::{Metric, Result};
 
-use super::{AttrValue, ResultFile, ResultLayout};
+use super::{AttrValue, ResultFile, ResultLayout, id_i32};
 use crate::Elem;
 use crate::hdf5::{Writer, ann_name};
 
 pub(super) fn write(path: &Path, file: &ResultFile<'_>, layout: ResultLayout) -> Result<()> {
     let shape = [file.neighbors.len() as u64, file.neighbors.k() as u64];
-    let (ids, mut distances) = file.neighbors.padded();
     let mut out = Writer::create(path)?;
-    match layout {
-        ResultLayout::Default => {
-            out.begin("neighbors", Elem::I64, &shape)?;
-            out.values(&le_bytes(&ids, i64::to_le_bytes))?;
-        }
-        ResultLayout::Sisap => {
-            out.begin("knns", Elem::I32, &shape)?;
-            out.values(&le_bytes(&file.ids_i32(path, 1)?, i32::to_le_bytes))?;
-            if file.metric == Metric::Ip {
-                distances.iter_mut().for_each(|d| *d = 1.0 - *d);
-            }
-        }
+    let nan = f32::NAN.to_le_bytes();
+    let sisap = layout == ResultLayout::Sisap;
+    if sisap {
+        out.begin("knns", Elem::I32, &shape)?;
+        let id = |row, id, _| Ok(id_i32(path, row, id, 1)?.to_le_bytes());
+        file.in_pieces(id, 0i32.to_le_bytes(), |bytes| out.values(bytes))?;
+    } else {
+        out.begin("neighbors", Elem::I64, &shape)?;
+        file.in_pieces(|_, id, _| Ok(id.to_le_bytes()), (-1i64).to_le_bytes(), |bytes| out.values(bytes))?;
     }
     out.end()?;
-    out.begin(if layout == ResultLayout::Sisap { "dists" } else { "distances" }, Elem::F32, &shape)?;
-    out.values(&le_bytes(&distances, f32::to_le_bytes))?;
+    out.begin(if sisap { "dists" } else { "distances" }, Elem::F32, &shape)?;
+    let one_minus = sisap && file.metric == Metric::Ip;
+    let distance = |_, _, d: f32| Ok((if one_minus { 1.0 - d } else { d }).to_le_bytes());
+    file.in_pieces(distance, nan, |bytes| out.values(bytes))?;
     out.end()?;
+    if file.similarities && file.metric != Metric::L2 {
+        out.begin("similarity", Elem::F32, &shape)?;
+        let cosine = file.metric == Metric::Cosine;
+        file.in_pieces(|_, _, d| Ok((if cosine { 1.0 - d } else { d }).to_le_bytes()), nan, |bytes| out.values(bytes))?;
+        out.end()?;
+    }
     if let Some(base) = file.base_ids {
-        out.strings("ids", &shape, ids.iter().map(|&id| if id < 0 { "" } else { base.get(id as usize) }))?;
+        let (n, k) = (file.neighbors.len(), file.neighbors.k());
+        let name = |i: usize| file.neighbors.ids(i / k).get(i % k).map_or("", |id| base.get(*id as usize));
+        out.strings("ids", &shape, (0..n * k).map(name))?;
     }
     if let Some(queries) = file.query_ids {
         out.strings("query_ids", &shape[..1], queries.iter())?;
@@ -41,8 +47,4 @@ pub(super) fn write(path: &Path, file: &ResultFile<'_>, layout: ResultLayout) ->
         out.attribute(name, value.clone());
     }
     out.finish()
-}
-
-fn le_bytes<T: Copy, const N: usize>(values: &[T], f: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    values.iter().flat_map(|&v| f(v)).collect()
 }

@@ -22,6 +22,8 @@ pub struct ResultFile<'a> {
     pub base_ids: Option<&'a StringIds>,
     /// String ids of the queries, one a row.
     pub query_ids: Option<&'a StringIds>,
+    /// Whether an HDF5 file gets `similarity` beside the distances: the dot product (ip) or the cosine; not for l2.
+    pub similarities: bool,
     /// Attributes of an HDF5 file (`data size algo buildtime querytime params`); other formats have no place for them.
     pub attributes: Vec<(String, AttrValue)>,
 }
@@ -91,6 +93,14 @@ pub fn write_results(path: &Path, file: &ResultFile<'_>, layout: ResultLayout) -
     }
 }
 
+fn id_i32(path: &Path, row: usize, id: u64, add: i32) -> Result<i32> {
+    let fits = i32::try_from(id).ok().and_then(|id| id.checked_add(add));
+    fits.ok_or_else(|| {
+        let what = format!("query {row}: id {id} does not fit the 32-bit ids of this format; write .h5 or .npz");
+        Error::format(path, what)
+    })
+}
+
 impl ResultFile<'_> {
     fn check(&self, path: &Path) -> Result<()> {
         let n = self.neighbors.len();
@@ -110,17 +120,35 @@ impl ResultFile<'_> {
         Ok(())
     }
 
+    /// Bytes of a table of one value a neighbour, in pieces; `value` of each id and distance, `none` where a row is short.
+    fn in_pieces<const N: usize>(
+        &self,
+        value: impl Fn(usize, u64, f32) -> Result<[u8; N]>,
+        none: [u8; N],
+        mut put: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut bytes = Vec::new();
+        for row in 0..self.neighbors.len() {
+            let (ids, distances) = (self.neighbors.ids(row), self.neighbors.distances(row));
+            for (&id, &distance) in ids.iter().zip(distances) {
+                bytes.extend_from_slice(&value(row, id, distance)?);
+            }
+            (ids.len()..self.neighbors.k()).for_each(|_| bytes.extend_from_slice(&none));
+            if bytes.len() >= 1 << 16 {
+                put(&bytes)?;
+                bytes.clear();
+            }
+        }
+        put(&bytes)
+    }
+
     /// Ids as i32, plus `add`, short rows padded with −1 plus `add`.
     fn ids_i32(&self, path: &Path, add: i32) -> Result<Vec<i32>> {
         let (n, k) = (self.neighbors.len(), self.neighbors.k());
         let mut out = vec![add - 1; n * k];
         for row in 0..n {
             for (o, &id) in out[row * k..].iter_mut().zip(self.neighbors.ids(row)) {
-                let fits = i32::try_from(id).ok().and_then(|id| id.checked_add(add));
-                *o = fits.ok_or_else(|| {
-                    let what = format!("query {row}: id {id} does not fit the 32-bit ids of this format; write .h5 or .npz");
-                    Error::format(path, what)
-                })?;
+                *o = id_i32(path, row, id, add)?;
             }
         }
         Ok(out)

@@ -18,7 +18,8 @@ pub(super) struct Task<'a> {
     pub(super) block: Vectors<'a>,
     pub(super) bad_rows: &'a [usize],
     pub(super) start: u64,
-    pub(super) exclude_self: bool,
+    /// The number of the first query where each leaves out the row with its own number.
+    pub(super) own: Option<u64>,
 }
 
 impl Task<'_> {
@@ -103,7 +104,7 @@ impl Task<'_> {
         results.par_iter_mut().enumerate().filter(|(q, _)| !self.bad_queries[*q]).for_each(|(q, top)| {
             for (i, x) in self.block.iter().enumerate() {
                 let id = self.start + i as u64;
-                let itself = self.exclude_self && id == q as u64;
+                let itself = self.own.is_some_and(|first| id == first + q as u64);
                 if !bad[i] && !itself {
                     top.push(self.queries.metric.exact_key(self.queries.rows.row(q), x), id);
                 }
@@ -147,7 +148,7 @@ impl Candidates {
     fn take(&mut self, task: &Task<'_>, pass: &Pass<'_>, q: usize, from: usize, hits: &[(u32, f32)]) {
         for &(column, lower) in hits {
             let column = column as usize + from;
-            if lower > self.limit || (task.exclude_self && task.start + column as u64 == q as u64) {
+            if lower > self.limit || task.own.is_some_and(|first| task.start + column as u64 == first + q as u64) {
                 continue;
             }
             self.uppers.push(lower + pass.width(task.queries, q, column), 0);

@@ -7,18 +7,50 @@ use crate::{Error, Result, Source};
 pub(super) const DEFAULT_BLOCK: usize = 32 << 20;
 /// Fewest rows worth a block.
 const FEWEST: u64 = 64;
+/// Bytes of queries and what they find in a pass when memory is not limited.
+const DEFAULT_QUERIES: u64 = 1 << 30;
+
+/// Bytes of a query in a pass: as it is read and prepared, and what it finds.
+fn bytes_a_query(d: u64, params: &ExactParams) -> u64 {
+    let k = params.k as u64;
+    6 * d + 64 + if params.codes.is_some() { (56 * k).max(super::prepared::bytes_a_query(params.k)) } else { 56 * k }
+}
+
+/// Bytes of the results of a query, which are held to the end.
+fn bytes_a_result(k: usize) -> u64 {
+    8 + 12 * k as u64
+}
+
+/// Bytes of all threads.
+fn scratch(k: usize) -> u64 {
+    rayon::current_num_threads() as u64 * (48 * 1024 * 4 + 48 * 8 * (4096 + 10 * k as u64) + (1 << 20))
+}
+
+/// Queries that are searched in one pass over the base: all of them where they fit beside a block of the base; otherwise as
+/// many as fit half of what is left. The fewer the passes, the better: the base is read in each.
+pub(super) fn queries_a_pass(base: &dyn Source, queries: &dyn Source, params: &ExactParams) -> Result<usize> {
+    let (d, nq) = (queries.dim() as u64, queries.len());
+    let each = bytes_a_query(d, params);
+    let Some(limit) = params.memory_limit else {
+        return Ok((DEFAULT_QUERIES / each).clamp(1, nq) as usize);
+    };
+    let fixed = crate::watch::resident_bytes().unwrap_or(24 << 20) + scratch(params.k) + nq * bytes_a_result(params.k);
+    let left = limit.saturating_sub(fixed + queries.overhead(nq.min(1 << 16) as usize));
+    let block = 4 * DEFAULT_BLOCK as u64 + base.overhead(DEFAULT_BLOCK / (4 * base.dim().max(1)));
+    let fit = if left > block && nq * each <= left - block { nq } else { left / 2 / each };
+    Ok(fit.clamp(nq.min(FEWEST), nq) as usize)
+}
 
 /// Rows a block: two blocks of f32 (one searched, one being read), its codes or panels, and what the reader needs beside.
-pub(super) fn block_rows(base: &dyn Source, nq: usize, params: &ExactParams) -> Result<usize> {
+/// `left` queries have no results yet, `nq` of them are in this pass and in memory already.
+pub(super) fn block_rows(base: &dyn Source, nq: usize, left: u64, params: &ExactParams) -> Result<usize> {
     let d = base.dim() as u64;
     let free = (DEFAULT_BLOCK as u64 / (4 * d)).max(1024);
     let Some(limit) = params.memory_limit else {
         return Ok(free.min(base.len()) as usize);
     };
-    let threads = rayon::current_num_threads() as u64;
-    let queries = nq as u64 * (6 * d + 64 + 24 * params.k as u64 + 32 * params.k as u64);
-    let scratch = threads * (48 * 1024 * 4 + 48 * 8 * (4096 + 10 * params.k as u64) + (1 << 20));
-    let fixed = crate::watch::resident_bytes().unwrap_or(24 << 20) + queries + scratch;
+    let found = nq as u64 * (64 + 56 * params.k as u64) + left * bytes_a_result(params.k);
+    let fixed = crate::watch::resident_bytes().unwrap_or(24 << 20) + found + scratch(params.k);
     let copies = if params.metric == crate::Metric::Cosine { 4 } else { 3 };
     let need = |rows: u64| fixed + rows * (copies * 4 * d + 64) + base.overhead(rows as usize);
     if need(FEWEST.min(base.len())) > limit {
@@ -64,7 +96,7 @@ pub(super) fn mappable(base: &dyn Source, nq: usize, params: &ExactParams) -> Re
     let Some(limit) = params.memory_limit else { return Ok(u64::MAX) };
     let d = base.dim() as u64;
     let threads = rayon::current_num_threads() as u64;
-    let queries = nq as u64 * (6 * d + 64 + super::prepared::bytes_a_query(params.k));
+    let queries = nq as u64 * bytes_a_query(d, params);
     // a thread: its chunk of codes, products, rows that are fetched
     let need = crate::watch::resident_bytes().unwrap_or(24 << 20) + queries + threads * ((4 << 20) + 64 * d) + base.overhead(1);
     if need > limit {

@@ -5,18 +5,19 @@ mod checkpoint;
 mod codes;
 mod memory;
 pub(crate) mod pass;
+mod passes;
 mod prepare;
 mod prepared;
 
-use crate::{Error, Matrix, Metric, Neighbors, OnBad, Result, Source, TopK, Vectors, Watch, for_each_block, screen};
+use crate::{Error, Matrix, Metric, Neighbors, OnBad, Result, Source, TopK, Vectors, Watch, screen};
 use block::Task;
 use codes::CodesFile;
 pub use codes::{CodesInfo, codes_info};
 use pass::Queries;
+use passes::Passes;
 pub use prepare::{PrepareParams, Prepared8, prepare};
 pub use prepared::Prepared;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What to search for and within which limits.
@@ -30,7 +31,7 @@ pub struct ExactParams {
     pub on_bad: OnBad,
     /// Leave out the base row with the same number as the query (searching a set in itself).
     pub exclude_self: bool,
-    /// Bound on the memory of the whole process in bytes; blocks shrink to fit.
+    /// Bound on the memory of the whole process in bytes; blocks of base and queries shrink to fit.
     pub memory_limit: Option<u64>,
     /// Where to keep what is finished, so that a killed run resumes; the caller removes it once the
     /// result is safe.
@@ -66,14 +67,17 @@ pub struct ExactResult {
     pub skipped_base: u64,
     /// Query rows left out under [`OnBad::Skip`]; their result rows are empty.
     pub skipped_queries: u64,
-    /// Whether an earlier run was resumed, and at which base row.
+    /// Whether an earlier run was resumed, and at which base row of the pass under way.
     pub resumed_at: Option<u64>,
+    /// Queries whose neighbours an earlier run had found.
+    pub resumed_queries: u64,
 }
 
-/// The exact neighbours of every query in a base that may be larger than memory.
+/// The exact neighbours of every query; base and queries may be larger than memory.
 ///
 /// Distances are those of a plain f64 computation, rounded to f32 at the end; ids too, and equal distances go to the
-/// smaller id. The base is streamed once; a first pass (8-bit codes with a certified error where the processor has the
+/// smaller id. The base is streamed once, or, where the queries do not fit the memory limit (1 GiB without one), once for each
+/// block of them; of all queries only the results are held, 8 + 12 k bytes each. A first pass (8-bit codes with a certified error where the processor has the
 /// instructions, f32 products elsewhere) leaves few candidates, which are compared in f64. The result is the same for any
 /// block size, thread count and instruction set. Cost: n·nq·d multiply-adds of the first pass.
 ///
@@ -92,52 +96,9 @@ pub struct ExactResult {
 /// # Ok::<(), voisin::Error>(())
 /// ```
 pub fn exact(base: &dyn Source, queries: &dyn Source, params: &ExactParams, watch: &dyn Watch) -> Result<ExactResult> {
-    let clock = Instant::now();
     check(base, queries, params)?;
-    let (rows, bad_queries) = load_queries(queries, params)?;
-    let (nq, metric) = (rows.n(), params.metric);
-    let mut out = ExactResult { skipped_queries: bad_queries.iter().filter(|b| **b).count() as u64, ..Default::default() };
-    if let Some(path) = &params.codes {
-        let file = open_codes(path, base, nq, params)?;
-        let prepared = Queries::new(rows.view(), metric);
-        // plain code multiplies f32 faster than bytes, so that a batch gains nothing; very large values have no bounds
-        let faster = voisin_kernels::isa() != voisin_kernels::Isa::Portable || nq <= voisin_kernels::FEW8;
-        if faster && !prepared.large {
-            return by_codes(&file, base, &prepared, &bad_queries, params, watch, out);
-        }
-    }
-    let block_rows = memory::block_rows(base, nq, params)?;
-    let work = work_key(base, &rows, params);
-    let saved = params.checkpoint.as_deref().and_then(|p| checkpoint::load(p, work, nq, params.k));
-    out.resumed_at = saved.as_ref().map(|s| s.0);
-    let (first, mut results) = saved.unwrap_or_else(|| (0, vec![TopK::new(params.k); nq]));
-    let prepared = Queries::new(rows.view(), metric);
-    let (mut saver, mut busy) = (Saver::new(params, work), 0.0);
-    watch.begin("exact", base.len(), "vectors");
-    watch.advance(first);
-    let done = for_each_block(base, first..base.len(), block_rows, metric, params.on_bad, watch, |block| {
-        let start = Instant::now();
-        let task = Task {
-            queries: &prepared,
-            bad_queries: &bad_queries,
-            block: block.rows.view(),
-            bad_rows: &block.bad,
-            start: block.start,
-            exclude_self: params.exclude_self,
-        };
-        task.search(&mut results);
-        out.skipped_base += block.bad.len() as u64;
-        busy += start.elapsed().as_secs_f64();
-        watch.advance(block.rows.n() as u64);
-        saver.offer(block.start + block.rows.n() as u64, &results)
-    });
-    watch.end();
-    done?;
-    let start = Instant::now();
-    out.neighbors = report(results, params);
-    out.search_seconds = busy + start.elapsed().as_secs_f64();
-    out.read_seconds = clock.elapsed().as_secs_f64() - out.search_seconds;
-    Ok(out)
+    let step = memory::queries_a_pass(base, queries, params)?;
+    Passes { base, queries, params, step, watch }.run()
 }
 
 /// Opens the codes of `base`, and refuses rows that were left out of them unless they are to be skipped.
@@ -153,26 +114,6 @@ fn open_codes(path: &Path, base: &dyn Source, nq: usize, params: &ExactParams) -
         return Err(Error::BadRow { name, row, what });
     }
     Ok(file)
-}
-
-fn by_codes(
-    file: &CodesFile,
-    base: &dyn Source,
-    queries: &Queries<'_>,
-    bad_queries: &[bool],
-    params: &ExactParams,
-    watch: &dyn Watch,
-    mut out: ExactResult,
-) -> Result<ExactResult> {
-    let start = Instant::now();
-    let job = prepared::Job { file, base, queries, bad_queries, k: params.k, exclude_self: params.exclude_self };
-    watch.begin("exact", base.len(), "vectors");
-    let results = job.search(watch);
-    watch.end();
-    out.neighbors = report(results?, params);
-    out.skipped_base = file.header.bad;
-    out.search_seconds = start.elapsed().as_secs_f64();
-    Ok(out)
 }
 
 /// The exact neighbours of queries in memory, as [`exact`] finds them; for ground truth and small sets.
@@ -193,11 +134,12 @@ pub fn exact_in_memory(base: Vectors<'_>, queries: Vectors<'_>, k: usize, metric
     let step = memory::DEFAULT_BLOCK / (4 * base.d()).max(1);
     for from in (0..base.n()).step_by(step.max(1)) {
         let block = base.rows(from..(from + step).min(base.n()));
-        let task =
-            Task { queries: &prepared, bad_queries: &bad_queries, block, bad_rows: &[], start: from as u64, exclude_self: false };
+        let task = Task { queries: &prepared, bad_queries: &bad_queries, block, bad_rows: &[], start: from as u64, own: None };
         task.search(&mut results);
     }
-    Ok(report(results, &params))
+    let mut found = Neighbors::new(k);
+    report(results, &params, &mut found);
+    Ok(found)
 }
 
 /// Vectors in memory under a name, for the checks.
@@ -239,67 +181,20 @@ fn check(base: &dyn Source, queries: &dyn Source, params: &ExactParams) -> Resul
     Ok(())
 }
 
-fn load_queries(queries: &dyn Source, params: &ExactParams) -> Result<(Matrix, Vec<bool>)> {
-    let mut rows = Matrix::zeros(queries.len() as usize, queries.dim());
-    queries.read(0, rows.data_mut())?;
-    let mut bad = vec![false; rows.n()];
-    for (i, what) in screen(rows.view(), params.metric) {
-        if params.on_bad == OnBad::Error {
-            let (name, row) = queries.locate(i as u64);
-            return Err(Error::BadRow { name, row, what });
-        }
-        bad[i] = true;
-        rows.row_mut(i).fill(0.0);
-    }
-    Ok((rows, bad))
-}
-
 /// Identifies the work a checkpoint belongs to: inputs and everything that changes the outcome.
-fn work_key(base: &dyn Source, queries: &Matrix, params: &ExactParams) -> u64 {
-    let mut bytes = Vec::new();
-    for word in [base.len(), base.dim() as u64, base.fingerprint(), params.k as u64, params.exclude_self as u64] {
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
-    bytes.extend_from_slice(params.metric.name().as_bytes());
-    bytes.extend_from_slice(base.name().as_bytes());
-    bytes.push(params.on_bad as u8);
-    bytes.extend_from_slice(&xxh3_64(bytemuck::cast_slice(queries.data())).to_le_bytes());
-    xxh3_64(&bytes)
+fn work_key(base: &dyn Source, queries: &dyn Source, params: &ExactParams) -> u64 {
+    let of = |s: &dyn Source| format!("{} {} {} {:x}", s.name(), s.len(), s.dim(), s.fingerprint());
+    let ExactParams { k, metric, on_bad, exclude_self, .. } = params;
+    xxh3_64(format!("{} | {} | {k} {metric} {on_bad:?} {exclude_self}", of(base), of(queries)).as_bytes())
 }
 
-fn report(results: Vec<TopK<f64>>, params: &ExactParams) -> Neighbors {
-    let mut table = Neighbors::new(params.k);
+/// Appends what was found.
+fn report(results: Vec<TopK<f64>>, params: &ExactParams, table: &mut Neighbors) {
     for top in results {
         table.push_row(top.into_sorted().into_iter().map(|(key, id)| {
             let reported = params.metric.report(key);
             (if params.metric == Metric::Cosine { reported.max(0.0) } else { reported } as f32, id)
         }));
-    }
-    table
-}
-
-/// Saves what is finished, but never spends more than a twentieth of the time on it.
-struct Saver<'a> {
-    path: Option<&'a Path>,
-    work: u64,
-    pause: Duration,
-    last: Instant,
-}
-
-impl<'a> Saver<'a> {
-    fn new(params: &'a ExactParams, work: u64) -> Self {
-        Saver { path: params.checkpoint.as_deref(), work, pause: Duration::from_millis(500), last: Instant::now() }
-    }
-
-    fn offer(&mut self, next: u64, results: &[TopK<f64>]) -> Result<()> {
-        let Some(path) = self.path.filter(|_| self.last.elapsed() >= self.pause) else {
-            return Ok(());
-        };
-        let start = Instant::now();
-        checkpoint::save(path, self.work, next, results)?;
-        self.pause = (start.elapsed() * 20).max(Duration::from_millis(500));
-        self.last = Instant::now();
-        Ok(())
     }
 }
 

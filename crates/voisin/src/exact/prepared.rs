@@ -74,8 +74,10 @@ impl Prepared {
         }
         let prepared = Queries::new(queries, metric);
         let bad_queries = vec![false; queries.n()];
-        let job = Job { file: &self.file, base, queries: &prepared, bad_queries: &bad_queries, k, exclude_self: false };
-        Ok(super::report(job.search(&crate::Quiet)?, &params))
+        let job = Job { file: &self.file, base, queries: &prepared, bad_queries: &bad_queries, k, own: None };
+        let mut found = Neighbors::new(k);
+        super::report(job.search(&crate::Quiet)?, &params, &mut found);
+        Ok(found)
     }
 
     /// The base.
@@ -97,7 +99,8 @@ pub(super) struct Job<'a> {
     pub(super) queries: &'a Queries<'a>,
     pub(super) bad_queries: &'a [bool],
     pub(super) k: usize,
-    pub(super) exclude_self: bool,
+    /// The number of the first query where each leaves out the row with its own number.
+    pub(super) own: Option<u64>,
 }
 
 /// A row that may be among the k, with the bounds of its key.
@@ -217,7 +220,7 @@ impl Job<'_> {
     fn take(&self, state: &State, q: usize, hits: impl Iterator<Item = Hit>) -> Result<()> {
         let mut found = state.found[q].lock().unwrap_or_else(|e| e.into_inner());
         for hit in hits {
-            if hit.lower > found.limit || (self.exclude_self && hit.row == q as u64) {
+            if hit.lower > found.limit || self.own.is_some_and(|first| hit.row == first + q as u64) {
                 continue;
             }
             found.hits.push(hit);

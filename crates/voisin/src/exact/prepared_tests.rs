@@ -180,6 +180,10 @@ fn memory_and_threads_do_not_change_the_file() {
     let mut rows = Matrix::zeros(200, 64);
     queries.read(0, rows.data_mut()).unwrap();
     let prepared = Queries::new(rows.view(), Metric::Cosine);
-    let found = by_codes(&file, &case.base, &prepared, &[false; 200], &params, &Quiet, ExactResult::default()).unwrap();
+    let bad_queries = [false; 200];
+    let job =
+        prepared::Job { file: &file, base: &case.base, queries: &prepared, bad_queries: &bad_queries, k: params.k, own: None };
+    let mut found = ExactResult { neighbors: Neighbors::new(params.k), ..Default::default() };
+    report(job.search(&Quiet).unwrap(), &params, &mut found.neighbors);
     assert_eq!(found.neighbors, want);
 }

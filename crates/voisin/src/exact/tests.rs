@@ -145,25 +145,16 @@ fn a_stopped_run_resumes_with_the_same_result() {
     let (b, q) = (MemSource::new("b", base), MemSource::new("q", queries));
     let whole = exact(&b, &q, &ExactParams::default(), &Quiet).unwrap().neighbors;
     // a block holds 131,072 rows of 64 values here, so state is saved by hand at an odd row
-    let key = work_key(
-        &b,
-        &Matrix::new(
-            {
-                let mut m = vec![0.0; 30 * 64];
-                q.read(0, &mut m).unwrap();
-                m
-            },
-            64,
-        ),
-        &params,
-    );
+    let key = work_key(&b, &q, &params);
     let rows = b.view().rows(0..33_333);
     let part = Named("b", rows);
     let mut results = vec![TopK::new(10); 30];
     let prepared = Queries::new(q.view(), Metric::L2);
-    Task { queries: &prepared, bad_queries: &[false; 30], block: part.1, bad_rows: &[], start: 0, exclude_self: false }
+    Task { queries: &prepared, bad_queries: &[false; 30], block: part.1, bad_rows: &[], start: 0, own: None }
         .search(&mut results);
-    checkpoint::save(&folder.path().join("state"), key, 33_333, &results).unwrap();
+    let out = ExactResult { neighbors: Neighbors::new(10), ..Default::default() };
+    let at = passes::At { out: &out, next: 33_333, current: &results };
+    checkpoint::save(&folder.path().join("state"), key, &at).unwrap();
     let resumed = exact(&b, &q, &params, &Quiet).unwrap();
     assert_eq!(resumed.resumed_at, Some(33_333));
     assert_eq!(resumed.neighbors, whole);
@@ -173,6 +164,51 @@ fn a_stopped_run_resumes_with_the_same_result() {
     bytes[100] ^= 1;
     std::fs::write(folder.path().join("state"), bytes).unwrap();
     assert_eq!(exact(&b, &q, &params, &Quiet).unwrap().resumed_at, None);
+}
+
+#[test]
+fn blocks_of_queries_change_nothing_and_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, mut queries) = (wave(700, 12, 0.2), wave(100, 12, 0.2));
+    queries.row_mut(60)[1] = f32::NAN;
+    let (b, q) = (MemSource::new("b", base), MemSource::new("q", queries));
+    for (k, exclude_self) in [(1, false), (3, true)] {
+        let state = folder.path().join(format!("state{k}"));
+        let params = ExactParams { k, exclude_self, on_bad: OnBad::Skip, ..Default::default() };
+        let whole = exact(&b, &q, &params, &Quiet).unwrap();
+        let run = |step, params: &ExactParams| Passes { base: &b, queries: &q, params, step, watch: &Quiet }.run().unwrap();
+        for step in [1, 7, 50, 99, 100] {
+            let cut = run(step, &params);
+            assert_eq!((&cut.neighbors, cut.skipped_queries), (&whole.neighbors, 1), "{step}");
+        }
+        // the state of a run that was stopped after 50 queries: they are not searched again, in whatever blocks the rest comes
+        let mut done = ExactResult { neighbors: Neighbors::new(k), skipped_queries: 0, ..Default::default() };
+        (0..50).for_each(|i| done.neighbors.push_row(whole.neighbors.distances(i).iter().copied().zip([9999; 3])));
+        checkpoint::save(&state, work_key(&b, &q, &params), &passes::At { out: &done, next: 0, current: &[] }).unwrap();
+        for step in [9, 50, 100] {
+            let resumed = run(step, &ExactParams { checkpoint: Some(state.clone()), ..params.clone() });
+            assert_eq!((resumed.resumed_queries, resumed.resumed_at, resumed.skipped_queries), (50, Some(0), 1));
+            let ids = |i| resumed.neighbors.ids(i);
+            assert!((0..50).all(|i| ids(i).iter().all(|id| *id == 9999)) && (50..100).all(|i| ids(i) == whole.neighbors.ids(i)));
+        }
+    }
+    // all are looked at before any is searched
+    let params = ExactParams { k: 1, ..Default::default() };
+    let e = Passes { base: &b, queries: &q, params: &params, step: 10, watch: &Quiet }.run().unwrap_err();
+    assert_eq!(e.to_string(), "q, row 60: a value is NaN");
+}
+
+#[test]
+fn queries_share_what_memory_there_is() {
+    let (b, q) = (MemSource::new("b", wave(300, 64, 0.2)), MemSource::new("q", wave(40_000, 64, 0.2)));
+    let pass = |limit: Option<u64>| {
+        memory::queries_a_pass(&b, &q, &ExactParams { k: 1, memory_limit: limit, ..Default::default() }).unwrap()
+    };
+    let now = crate::watch::resident_bytes().unwrap_or(24 << 20);
+    assert_eq!((pass(None), pass(Some(now + (1 << 30)))), (40_000, 40_000));
+    let few = pass(Some(now + (8 << 20) + (4 << 20) * rayon::current_num_threads() as u64));
+    assert!((64..40_000).contains(&few), "{few}");
+    assert_eq!(pass(Some(1000)), 64);
 }
 
 proptest! {
@@ -189,9 +225,11 @@ proptest! {
         let prepared = Queries::new(queries.view(), Metric::L2);
         pool.install(|| for from in (0..n).step_by(cut) {
             let block = base.view().rows(from..(from + cut).min(n));
-            Task { queries: &prepared, bad_queries: &vec![false; nq], block, bad_rows: &[], start: from as u64, exclude_self: false }.search(&mut results);
+            Task { queries: &prepared, bad_queries: &vec![false; nq], block, bad_rows: &[], start: from as u64, own: None }.search(&mut results);
         });
         let params = ExactParams { k, ..Default::default() };
-        prop_assert_eq!(report(results, &params), whole);
+        let mut found = Neighbors::new(k);
+        report(results, &params, &mut found);
+        prop_assert_eq!(found, whole);
     }
 }

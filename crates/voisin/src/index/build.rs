@@ -58,6 +58,22 @@ fn choose(base: &dyn Source, params: &BuildParams) -> Result<(Spec, Option<Strin
         return Err(Error::Empty { name: base.name() });
     }
     let n = base.len();
+    if let Some(like) = &params.like {
+        let other = Manifest::load(like)?;
+        let name = |what: String| Error::Unlike { path: like.clone(), what };
+        if other.d != base.dim() {
+            let context = format!("the index {}", like.display());
+            return Err(Error::Dimension { name: base.name(), expected: other.d, got: base.dim(), context });
+        }
+        if other.metric != params.metric {
+            return Err(name(format!("built for metric {}, where {} is asked for", other.metric, params.metric)));
+        }
+        let spec = other.parsed_spec()?;
+        return match &params.spec {
+            Some(asked) if *asked != spec => Err(name(format!("its spec is {spec}, where {asked} is asked for"))),
+            _ => Ok((spec, None)),
+        };
+    }
     Ok(match &params.spec {
         Some(spec) => (spec.clone(), None),
         None => {
@@ -69,6 +85,16 @@ fn choose(base: &dyn Source, params: &BuildParams) -> Result<(Spec, Option<Strin
 
 fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
     let (n, nlist) = (base.len(), spec.nlist());
+    if params.first_id.checked_add(n).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(Error::param("first-id", params.first_id, "numbers up to 2^63 - 1, which result files can hold"));
+    }
+    if params.like.is_some() {
+        return if params.model.is_some() {
+            Err(Error::param("model", "a file", "a model, or an index to be like, not both"))
+        } else {
+            Ok(())
+        };
+    }
     if let Some(m) = &params.model {
         if !matches!(spec.partition, PartitionSpec::Learned { .. }) {
             return Err(Error::param("model", spec, "a model goes with a learned index, LMI"));
@@ -103,14 +129,14 @@ fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
 }
 
 /// The folder of an index, made if it is not there.
-struct Folder<'a> {
+pub(super) struct Folder<'a> {
     dir: &'a Path,
     lock: disk::Lock,
     made: bool,
 }
 
 impl<'a> Folder<'a> {
-    fn prepare(dir: &'a Path) -> Result<Folder<'a>> {
+    pub(super) fn prepare(dir: &'a Path) -> Result<Folder<'a>> {
         let made = !dir.exists();
         if !made {
             is_ours(dir)?;
@@ -122,7 +148,7 @@ impl<'a> Folder<'a> {
     }
 
     /// After an error: leaves no empty folder behind where there was none, and keeps whatever can be resumed.
-    fn undo(self) {
+    pub(super) fn undo(self) {
         let resumable = self.dir.join(super::ingest::JOURNAL).exists() || self.dir.join(MANIFEST).exists();
         if self.made && !resumable && !disk::crashed() {
             let _ = std::fs::remove_file(self.dir.join(disk::LOCK));
@@ -164,21 +190,10 @@ fn run(
     watch: &dyn Watch,
 ) -> Result<BuildReport> {
     let (n, d) = (base.len(), base.dim());
-    let old = match Manifest::load(dir) {
-        Err(e @ Error::NewerFormat { .. }) => return Err(e),
-        Err(_) if dir.join(MANIFEST).exists() => None,
-        Err(_) => None,
-        Ok(m) => Some(m),
-    };
-    let generation = old.as_ref().map_or_else(|| after_all_files(dir), |m| m.generation + 1);
-    let ids = row_ids(base, &params.ids, 0)?;
+    let ids = row_ids(base, &params.ids, params.first_id)?;
     check_segment_rows(params.segment_rows)?;
-    let mut journal = Journal::resume(dir, key(base, params, spec, &ids), generation);
-    if let Some(old) = &old {
-        opened::clean(dir, &[old.files(), journal.files()].concat())?;
-    } else if !dir.join(MANIFEST).exists() {
-        opened::clean(dir, &journal.files())?;
-    }
+    let (old, mut journal) = standing(dir, key(base, params, spec, &ids))?;
+    let generation = journal.generation;
     let resumed = journal.next_row;
     let mut learning = Learning::new(base, params, spec, watch);
     let model = learning.model(dir, &mut journal)?;
@@ -238,6 +253,23 @@ fn run(
     })
 }
 
+/// What stands in a folder that is to be built over, and the journal of the work of this key; what neither names is removed.
+pub(super) fn standing(dir: &Path, key: u64) -> Result<(Option<Manifest>, Journal)> {
+    let old = match Manifest::load(dir) {
+        Err(e @ Error::NewerFormat { .. }) => return Err(e),
+        Err(_) => None,
+        Ok(m) => Some(m),
+    };
+    let generation = old.as_ref().map_or_else(|| after_all_files(dir), |m| m.generation + 1);
+    let journal = Journal::resume(dir, key, generation);
+    if let Some(old) = &old {
+        opened::clean(dir, &[old.files(), journal.files()].concat())?;
+    } else if !dir.join(MANIFEST).exists() {
+        opened::clean(dir, &journal.files())?;
+    }
+    Ok((old, journal))
+}
+
 /// A generation above those in the names of all files, for a folder whose manifest cannot be read.
 fn after_all_files(dir: &Path) -> u64 {
     let names = opened::leftovers(dir, &[]);
@@ -266,6 +298,7 @@ fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds) -> u6
         }
     };
     let (source, rows, d) = (base.name(), base.len(), base.dim());
+    let like = params.like.as_ref().and_then(|l| Manifest::load(l).ok()).map(|m| m.model.digest.0);
     let text = format!(
         "{FORMAT} {} {source} {rows} {d} {:x} {spec} {} {} {:?} {:?} {:?} {:?} {model:?} {first} {:?} {:?}",
         env!("CARGO_PKG_VERSION"),
@@ -278,7 +311,9 @@ fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds) -> u6
         params.train_size,
         params.segment_rows,
         params.memory_limit,
-    ) + &calibrate::key(params);
+    ) + &calibrate::key(params)
+        + &like.map(|digest| format!(" like {digest:x}")).unwrap_or_default()
+        + &if params.first_id > 0 { format!(" from {}", params.first_id) } else { String::new() };
     xxh3_64(text.as_bytes())
 }
 

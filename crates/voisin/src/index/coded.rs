@@ -169,7 +169,7 @@ impl<'a> Coded<'a> {
     fn visit(&self, at: Place, visits: &[Visit], s: &mut Buffers) -> Result<()> {
         let rows = self.index.parts[at.part].segment.visit(at.run)?;
         let run = run_of(&rows);
-        let target = Target { at, start: rows.run.start as usize, ids: rows.ids, skip: self.skip(at.part) };
+        let target = Target { at, start: rows.run.start as usize, rows, skip: self.skip(at.part) };
         if visits.len() < self.code.many() {
             for v in visits {
                 let limit = self.limit(v.query, target.skip);
@@ -201,7 +201,7 @@ impl<'a> Coded<'a> {
         let exclude = (self.queries.exclude)(q as usize);
         let mut found = self.lock(q);
         for &(i, rank) in hits {
-            if !to.skip.contains(to.start + i as usize) && exclude != Some(to.ids[i as usize]) {
+            if !to.skip.contains(to.start + i as usize) && exclude != Some(to.rows.id(i as usize)) {
                 found.push(Candidate { rank, part: to.at.part as u32, run: to.at.run as u32, row: i });
             }
         }
@@ -267,7 +267,7 @@ pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: u
 struct Target<'a> {
     at: Place,
     start: usize,
-    ids: &'a [u64],
+    rows: super::segment::Rows<'a>,
     skip: &'a super::deleted::Deleted,
 }
 

@@ -7,26 +7,26 @@ use crate::{Matrix, MemSource, Quiet, Result, SearchParams};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-fn rows(n: usize, salt: usize) -> MemSource {
+pub(super) fn rows(n: usize, salt: usize) -> MemSource {
     let data = (0..n * 6).map(|i| ((i * 7919 + salt * 104_729) % 1009) as f32 / 1009.0).collect();
     MemSource::new("rows", Matrix::new(data, 6))
 }
 
 /// Plain vectors, and codes that are refined.
-const SPECS: [&str; 2] = ["IVF4,Flat", "PCA4,IVF4,RaBitQ4,Refine(SQ8)"];
+pub(super) const SPECS: [&str; 2] = ["IVF4,Flat", "PCA4,IVF4,RaBitQ4,Refine(SQ8)"];
 
 fn params() -> BuildParams {
     coded(SPECS[0])
 }
 
-fn coded(spec: &str) -> BuildParams {
+pub(super) fn coded(spec: &str) -> BuildParams {
     let mut p = BuildParams { spec: Some(spec.parse().unwrap()), segment_rows: Some(40), seed: 3, ..Default::default() };
     p.kmeans.niter = 3;
     p
 }
 
 /// Every file of a folder but the lock.
-fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for folder in [dir.to_owned(), dir.join("segments")] {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten().filter(|e| e.path().is_file()) {
@@ -46,7 +46,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// What a search finds, without opening anything anew in between.
-fn answers(dir: &Path) -> Result<(u64, Vec<u64>)> {
+pub(super) fn answers(dir: &Path) -> Result<(u64, Vec<u64>)> {
     let index = Index::open(dir)?;
     let p = SearchParams { k: 5, nprobe: 4, ..Default::default() };
     let found = index.search(rows(3, 99).view(), &p)?.neighbors;

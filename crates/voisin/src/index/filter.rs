@@ -116,7 +116,7 @@ impl Index {
         let opened = self.opened();
         let mut filter = Filter::start(opened, kind);
         for (p, part) in opened.parts.iter().enumerate() {
-            for (row, _) in part.segment.ids()?.iter().enumerate().filter(|(_, id)| of(**id)) {
+            for (row, _) in part.segment.ids()?.enumerate().filter(|(_, id)| of(*id)) {
                 if !part.deleted.contains(row) {
                     filter.meet(opened, kind, (p, row));
                 }

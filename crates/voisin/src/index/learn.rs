@@ -48,7 +48,9 @@ impl<'a> Learning<'a> {
         if let Some(entry) = &journal.model {
             return model::load(dir, entry, self.spec, params.metric, d);
         }
-        let (model, trained_on) = if self.trains() {
+        let (model, trained_on) = if let Some(like) = &params.like {
+            (super::Index::open(like)?.0.model.as_ref().clone(), 0)
+        } else if self.trains() {
             self.train()?
         } else {
             let partition = params.model.clone().map_or(Partition::One, Partition::Learned);

@@ -25,6 +25,8 @@ mod ingest;
 mod kept;
 mod learn;
 mod manifest;
+mod many;
+mod merge;
 mod model;
 mod mutate;
 mod opened;
@@ -43,14 +45,17 @@ mod verify;
 mod crafted_tests;
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod merge_tests;
 
 pub use build::build;
 pub use default::default_spec;
 pub use filter::{Filter, FilterKind};
+pub use merge::merge;
 pub use mutate::{add, compact, remove};
 pub use params::{
-    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, CompactReport, IdList, Ids, IndexInfo, Problem,
-    RemoveReport, SearchParams, SearchResult, Seconds, VerifyReport,
+    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, CompactReport, FolderInfo, IdList, Ids, IndexInfo,
+    MergeParams, MergeReport, Problem, RemoveReport, SearchParams, SearchResult, Seconds, VerifyReport,
 };
 pub use targets::{Calibration, Promise};
 pub use verify::verify;
@@ -121,7 +126,8 @@ impl Index {
         let mut sizes = self.list_sizes();
         sizes.sort_unstable();
         let list_sizes = [sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]];
-        let bytes = m.bytes();
+        let folders = self.folders();
+        let bytes = folders.iter().map(|f| f.bytes).sum();
         let [code_bytes, refine_bytes] = segment::record_bytes(&self.0.model, m.d);
         IndexInfo {
             format: m.format,
@@ -150,6 +156,7 @@ impl Index {
                 targets: c.promises(),
                 best: c.best(),
             }),
+            folders: if folders.len() > 1 { folders } else { vec![] },
             hidden: if let Partition::Learned(m) = &self.0.partition { Some(m.hidden()) } else { None },
         }
     }

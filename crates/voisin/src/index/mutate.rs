@@ -5,10 +5,9 @@ use super::deleted::Deleted;
 use super::disk;
 use super::ingest::{Journal, RowIds};
 use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
-use super::opened::{self, Opened, Part, Place};
+use super::merge::{Room, segment};
+use super::opened::{self, Opened, Place};
 use super::params::{AddParams, AddReport, CompactReport, IdList, RemoveReport, Seconds};
-use super::segment::record_bytes;
-use super::segment_writer::SegmentWriter;
 use super::store::{Job, check_segment_rows};
 use crate::{Error, Result, Source, Watch};
 use std::collections::HashSet;
@@ -215,65 +214,16 @@ pub fn compact(dir: &Path, watch: &dyn Watch) -> Result<CompactReport> {
     manifest.generation += 1;
     manifest.segments.clear();
     if old.n > 0 {
-        manifest.segments.push(merge(&opened, manifest.generation, watch)?);
+        let (room, folder) = (Room::new(&opened, None)?, dir.join(SEGMENTS));
+        watch.begin("compact", old.n, "vectors");
+        for (i, ids) in room.pieces(&opened)?.into_iter().enumerate() {
+            let file = format!("{:05}-{i:04}.vsn", manifest.generation);
+            manifest.segments.extend(segment(&opened, &folder, file, ids, &room, watch)?);
+        }
+        watch.end();
     }
     commit(dir, &mut manifest)?;
     report.segments.1 = manifest.segments.len();
     report.bytes.1 = manifest.bytes();
     Ok(report)
-}
-
-/// One segment of all living vectors; within a list by ascending id.
-///
-/// Records are moved as they are: what was not kept is not needed.
-fn merge(opened: &Opened, generation: u64, watch: &dyn Watch) -> Result<SegmentEntry> {
-    let (folder, d) = (opened.dir.join(SEGMENTS), opened.manifest.d);
-    let mut w = SegmentWriter::create(&folder, format!("{generation:05}-0000.vsn"), opened.shape(), &opened.model)?;
-    let [code_bytes, _] = record_bytes(&opened.model, d);
-    let (mut record, mut places) = (vec![0; code_bytes], Vec::new());
-    watch.begin("compact", opened.manifest.n, "vectors");
-    for list in 0..opened.spec.nlist() {
-        watch.check()?;
-        let mut rows: Vec<(u64, Place)> = Vec::new();
-        for (p, part) in opened.parts.iter().enumerate() {
-            rows.extend(living(part, list)?.map(|(id, row)| (id, (p, row))));
-        }
-        rows.sort_unstable();
-        for chunk in rows.chunks(1 << 14) {
-            watch.check()?;
-            for &(id, (p, row)) in chunk {
-                let segment = &opened.parts[p].segment;
-                segment.record(row, &mut record);
-                w.push(id, &record, segment.string(row)?)?;
-            }
-            watch.advance(chunk.len() as u64);
-        }
-        if opened.refine.is_some() {
-            places.extend(rows.iter().map(|r| (r.1.0 as u32, r.1.1 as u32)));
-        }
-        w.next_list()?;
-    }
-    if opened.refine.is_some() {
-        w.begin_refine()?;
-        for chunk in places.chunks(1 << 14) {
-            watch.check()?;
-            for &(p, row) in chunk {
-                let (segment, row) = (&opened.parts[p as usize].segment, row as usize);
-                w.push_refine(segment.visit_refine(row)?)?;
-            }
-        }
-    }
-    watch.end();
-    w.finish()
-}
-
-/// Ids and rows of a list that are not deleted, after checking the list.
-fn living(part: &Part, list: usize) -> Result<impl Iterator<Item = (u64, usize)>> {
-    let mut rows = Vec::new();
-    for run in part.segment.runs_of(list) {
-        let found = part.segment.visit(run)?;
-        let start = found.run.start as usize;
-        rows.extend(found.ids.iter().enumerate().map(|(i, &id)| (id, start + i)).filter(|r| !part.deleted.contains(r.1)));
-    }
-    Ok(rows.into_iter())
 }

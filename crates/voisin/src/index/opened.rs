@@ -6,7 +6,7 @@ use super::manifest::{IdKind, Manifest, SEGMENTS};
 use super::model::Model;
 use super::segment::{Segment, Shape};
 use super::targets::{self, Calibration};
-use super::{disk, model};
+use super::{disk, many, model};
 use crate::encode::Codec;
 use crate::{Error, Result, Spec};
 use std::collections::HashSet;
@@ -23,9 +23,20 @@ pub(super) struct Part {
     pub(super) kept: Kept,
 }
 
+/// A folder of an index, and what its manifest says.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) dir: PathBuf,
+    pub(super) manifest: Manifest,
+    /// Where its segments stand in [`Opened::parts`].
+    pub(super) parts: std::ops::Range<usize>,
+}
+
 #[derive(Debug)]
 pub(super) struct Opened {
+    /// The first folder.
     pub(super) dir: PathBuf,
+    /// Of all folders together.
     pub(super) manifest: Manifest,
     pub(super) spec: Spec,
     pub(super) model: Arc<Model>,
@@ -33,6 +44,8 @@ pub(super) struct Opened {
     pub(super) parts: Vec<Part>,
     /// What the kept codes of all parts may take.
     pub(super) budget: Budget,
+    /// One, unless several are searched as one.
+    pub(super) folders: Vec<Folder>,
 }
 
 /// What the index learned reads as part of it: `opened.partition`, `opened.codec`.
@@ -49,9 +62,14 @@ pub(super) type Place = (usize, usize);
 
 impl Opened {
     pub(super) fn open(dir: &Path) -> Result<Opened> {
+        Opened::open_beside(dir, None)
+    }
+
+    /// Opens a folder; beside one that is open already it must be of the same model, which is then shared.
+    pub(super) fn open_beside(dir: &Path, first: Option<&Opened>) -> Result<Opened> {
         let mut manifest = Manifest::load(dir)?;
         loop {
-            let missing = match Opened::with(dir, manifest.clone()) {
+            let missing = match Opened::with_model(dir, manifest.clone(), first) {
                 Err(e @ Error::Io { .. }) => e,
                 done => return done,
             };
@@ -65,8 +83,18 @@ impl Opened {
     }
 
     pub(super) fn with(dir: &Path, manifest: Manifest) -> Result<Opened> {
+        Opened::with_model(dir, manifest, None)
+    }
+
+    fn with_model(dir: &Path, manifest: Manifest, first: Option<&Opened>) -> Result<Opened> {
         let spec = manifest.parsed_spec()?;
-        let model = Arc::new(model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d)?);
+        let model = match first {
+            Some(first) => {
+                many::same(first, dir, &manifest)?;
+                Arc::clone(&first.model)
+            }
+            None => Arc::new(model::load(dir, &manifest.model, &spec, manifest.metric, manifest.d)?),
+        };
         let (shape, folder) = (shape(&manifest, &spec), dir.join(SEGMENTS));
         let mut parts = Vec::with_capacity(manifest.segments.len());
         for entry in &manifest.segments {
@@ -76,7 +104,9 @@ impl Opened {
             parts.push(Part { segment, deleted: deleted.unwrap_or_default(), kept });
         }
         let calibration = manifest.calibration.as_ref().map(|entry| Calibration::load(dir, entry)).transpose()?;
-        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, calibration, parts, budget: Budget::of_memory() })
+        let folders = vec![Folder { dir: dir.to_owned(), manifest: manifest.clone(), parts: 0..parts.len() }];
+        let budget = Budget::of_memory();
+        Ok(Opened { dir: dir.to_owned(), manifest, spec, model, calibration, parts, budget, folders })
     }
 
     pub(super) fn shape(&self) -> Shape {

@@ -44,7 +44,7 @@ pub enum Ids {
     /// The string ids of the source where it has them, numbers otherwise.
     #[default]
     FromSource,
-    /// Numbers: the row number in a build, one after the largest in an addition.
+    /// Numbers: in a build the row number, from [`BuildParams::first_id`] on; in an addition one after the largest.
     Count,
     /// These, one a row of the source.
     Given(IdList),
@@ -77,6 +77,11 @@ pub struct BuildParams {
     pub ids: Ids,
     /// Queries that stand for those to come: recall targets are calibrated on them, instead of on rows of the base.
     pub queries: Option<Matrix>,
+    /// The folder of an index whose model is taken as it is: nothing is learned, and both can be searched as one. Spec and
+    /// metric must be the same.
+    pub like: Option<std::path::PathBuf>,
+    /// The number of the first row, where rows are counted.
+    pub first_id: u64,
     /// Queries that recall targets are calibrated on, at most; 0 leaves the calibration out. Large bases take fewer.
     pub calibrate: usize,
 }
@@ -96,6 +101,8 @@ impl Default for BuildParams {
             segment_rows: None,
             ids: Ids::FromSource,
             queries: None,
+            like: None,
+            first_id: 0,
             calibrate: 1000,
         }
     }
@@ -243,6 +250,45 @@ pub struct CompactReport {
     pub bytes: (u64, u64),
 }
 
+/// How to merge indexes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergeParams {
+    /// Bound on memory in bytes.
+    pub memory_limit: Option<u64>,
+}
+
+/// What a merge did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MergeReport {
+    /// Vectors in the new index.
+    pub n: u64,
+    /// Deleted vectors of the indexes merged, which are not in it.
+    pub dropped: u64,
+    /// Files of vectors written.
+    pub segments: usize,
+    /// Vectors that an earlier, killed run had written.
+    pub resumed: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// A folder of an index.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FolderInfo {
+    /// The folder.
+    pub path: std::path::PathBuf,
+    /// Vectors.
+    pub n: u64,
+    /// Vectors deleted whose space is not freed yet.
+    pub deleted: u64,
+    /// Number of changes since it was built.
+    pub generation: u64,
+    /// Files of vectors.
+    pub segments: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
 /// Something wrong in an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -316,6 +362,9 @@ pub struct IndexInfo {
     /// What recall targets go by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationInfo>,
+    /// The folders it is made of, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<FolderInfo>,
     /// Hidden layers of a learned index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,

@@ -359,7 +359,7 @@ impl<'a> Scan<'a> {
         let (start, exclude) = (to.rows.run.start as usize, (self.queries.exclude)(q));
         for &(column, key) in hits {
             let row = start + column as usize;
-            if !to.deleted.contains(row) && exclude != Some(to.rows.ids[column as usize]) {
+            if !to.deleted.contains(row) && exclude != Some(to.rows.id(column as usize)) {
                 found.pending.push(Candidate { lower: key - margin, part: to.part as u32, run: to.run as u32, row: column });
             }
         }
@@ -373,7 +373,8 @@ impl<'a> Scan<'a> {
         let (query, exclude) = (self.query(q), (self.queries.exclude)(q));
         let d = self.queries.prepared.d();
         let mut found = self.lock(q);
-        for (i, (&id, x)) in to.rows.ids.iter().zip(to.vectors.chunks_exact(d)).enumerate() {
+        for (i, x) in to.vectors.chunks_exact(d).enumerate() {
+            let id = to.rows.id(i);
             if !to.deleted.contains(to.rows.run.start as usize + i) && exclude != Some(id) {
                 let id = if self.index.refine.is_some() { place(to.part, to.rows.run.start as usize + i) } else { id };
                 found.best.push(self.metric().exact_key(query.row, x), id);

@@ -122,6 +122,8 @@ pub(super) struct Segment {
     refine_bytes: usize,
     facts: bool,
     ids: IdKind,
+    /// What is added to the numbers in the file: strings of several folders would have the same ones.
+    shift: u64,
     sound: Vec<AtomicBool>,
     refine_sound: Vec<AtomicBool>,
     order_checked: OnceLock<bool>,
@@ -219,12 +221,18 @@ impl Segment {
             refine_bytes: refine as usize,
             facts,
             ids: shape.ids,
+            shift: 0,
             sound: unseen(runs.len()),
             refine_sound: unseen(sums),
             order_checked: OnceLock::new(),
             strings_checked: OnceLock::new(),
             blocks,
         })
+    }
+
+    /// Adds `by` to the numbers of all rows.
+    pub(super) fn shift_ids(&mut self, by: u64) {
+        self.shift = by;
     }
 
     /// Number of rows, deleted ones included.
@@ -269,7 +277,7 @@ impl Segment {
         let facts = if self.facts { &self.hot::<f32>(&self.spans.facts)[range.clone()] } else { &[] };
         let bytes = self.model.codec.run_bytes(self.code_d, range.len());
         let codes = &self.hot::<u8>(&self.spans.codes)[run.codes as usize..][..bytes];
-        Rows { run, ids, facts, codes }
+        Rows { run, ids, shift: self.shift, facts, codes }
     }
 
     /// Content of run `r`, its checksum compared at the first visit.
@@ -323,7 +331,7 @@ impl Segment {
     /// The id of a row, checked.
     pub(super) fn checked_id(&self, row: usize) -> Result<u64> {
         let rows = self.visit(self.run_of(row))?;
-        Ok(rows.ids[row - rows.run.start as usize])
+        Ok(rows.id(row - rows.run.start as usize))
     }
 
     /// The vector of a row of plain f32 codes whose run was visited before.
@@ -382,7 +390,7 @@ impl Segment {
 
     /// The id of a row whose run was visited before.
     pub(super) fn id(&self, row: usize) -> u64 {
-        self.hot::<u64>(&self.spans.ids)[row]
+        self.hot::<u64>(&self.spans.ids)[row].wrapping_add(self.shift)
     }
 
     /// Where the id of a row stands.
@@ -395,13 +403,20 @@ impl Segment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows<'a> {
     pub(super) run: &'a Run,
+    /// As they are in the file; [`Rows::id`] is what a row is known by.
     pub(super) ids: &'a [u64],
+    shift: u64,
     pub(super) facts: &'a [f32],
     /// As the code lays a run out.
     pub(super) codes: &'a [u8],
 }
 
 impl<'a> Rows<'a> {
+    /// The id of row `i` of the run.
+    pub(super) fn id(&self, i: usize) -> u64 {
+        self.ids[i].wrapping_add(self.shift)
+    }
+
     /// The vectors, where the codes are plain f32.
     pub(super) fn vectors(&self) -> &'a [f32] {
         bytemuck::cast_slice(self.codes)

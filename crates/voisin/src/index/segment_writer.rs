@@ -66,6 +66,12 @@ impl<'a> SegmentWriter<'a> {
         })
     }
 
+    /// Room for so many rows, and no more than that.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.ids.reserve_exact(rows);
+        self.facts.reserve_exact(if has_facts(self.shape.metric, self.model) { rows } else { 0 });
+    }
+
     /// Appends a row of the current list; `string` where ids are strings.
     pub(super) fn push(&mut self, id: u64, record: &[u8], string: Option<&str>) -> Result<()> {
         if self.ids.len() as u64 == u32::MAX as u64 {

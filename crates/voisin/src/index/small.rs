@@ -53,7 +53,7 @@ impl Rows {
         for r in &self.runs {
             let segment = &index.parts[r.part].segment;
             let content = segment.content(r.run);
-            let fits = |i: &&u32| exclude != Some(content.ids[**i as usize]);
+            let fits = |i: &&u32| exclude != Some(content.id(**i as usize));
             let mut candidate = |i: u32, rank: f32| all.push(Candidate { rank, part: r.part as u32, run: r.run as u32, row: i });
             match (index.refine.is_some(), code, &asked) {
                 (true, ..) => r.rows.iter().filter(fits).for_each(|&i| candidate(i, 0.0)),
@@ -68,7 +68,7 @@ impl Rows {
                 _ => {
                     for &i in r.rows.iter().filter(fits) {
                         let key = segment.with_row(r.run, i as usize, &mut row, |x| metric.exact_key(ranked, x));
-                        top.push(key, content.ids[i as usize]);
+                        top.push(key, content.id(i as usize));
                     }
                 }
             }

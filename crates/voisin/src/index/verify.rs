@@ -139,7 +139,7 @@ impl Verifying {
     fn lookups(&mut self, segment: &Segment, deleted: &Deleted, path: &Path, kind: IdKind) -> Result<()> {
         let ids = segment.ids()?;
         let (mut lost, mut twice) = (0u64, 0u64);
-        for (row, &id) in ids.iter().enumerate() {
+        for (row, id) in ids.enumerate() {
             lost += (segment.find(id)? != Some(row)) as u64;
             if kind == IdKind::Strings {
                 let string = segment.string(row)?.unwrap_or_default();

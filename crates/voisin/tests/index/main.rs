@@ -3,6 +3,7 @@
 mod coded;
 mod filters;
 mod life;
+mod many;
 mod targets;
 
 use std::path::Path;

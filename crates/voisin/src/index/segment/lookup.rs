@@ -4,9 +4,45 @@ use super::*;
 
 impl Segment {
     /// All ids, in the order of the rows, checked.
-    pub(in crate::index) fn ids(&self) -> Result<&[u64]> {
+    pub(in crate::index) fn ids(&self) -> Result<impl Iterator<Item = u64> + '_> {
         self.order()?;
-        Ok(self.hot(&self.spans.ids))
+        Ok(self.hot::<u64>(&self.spans.ids).iter().map(|id| id.wrapping_add(self.shift)))
+    }
+
+    /// The id at a place of the ascending order, and its row; looked up without reading the whole tables.
+    pub(in crate::index) fn id_at(&self, at: usize) -> Result<(u64, usize)> {
+        let row = self.block::<u32>(ORDER)[at] as usize;
+        let id = self.hot::<u64>(&self.spans.ids).get(row).ok_or_else(|| self.lookup_is_wrong())?;
+        Ok((id.wrapping_add(self.shift), row))
+    }
+
+    /// Smallest and largest id; none without rows.
+    pub(in crate::index) fn id_range(&self) -> Result<Option<(u64, u64)>> {
+        match self.rows {
+            0 => Ok(None),
+            rows => Ok(Some((self.id_at(0)?.0, self.id_at(rows - 1)?.0))),
+        }
+    }
+
+    /// How many ids are below a number.
+    pub(in crate::index) fn ids_below(&self, id: u64) -> Result<usize> {
+        let (order, ids) = (self.order()?, self.hot::<u64>(&self.spans.ids));
+        Ok(order.partition_point(|&r| ids.get(r as usize).is_some_and(|&x| x.wrapping_add(self.shift) < id)))
+    }
+
+    /// The string at a place of the ascending order, and its row.
+    pub(in crate::index) fn string_at(&self, at: usize) -> Result<(&str, usize)> {
+        self.once(&self.strings_checked, &[TEXT, ENDS, SORTED])?;
+        let row = self.block::<u32>(SORTED)[at] as usize;
+        if row >= self.rows {
+            return Err(self.lookup_is_wrong());
+        }
+        Ok((self.string(row)?.unwrap_or_default(), row))
+    }
+
+    /// Bytes of all strings.
+    pub(in crate::index) fn text_bytes(&self) -> u64 {
+        if self.ids == IdKind::Strings { self.block::<u8>(TEXT).len() as u64 } else { 0 }
     }
 
     fn once(&self, cell: &OnceLock<bool>, tags: &[&[u8; 8]]) -> Result<()> {
@@ -28,6 +64,7 @@ impl Segment {
 
     /// The row of a number.
     pub(in crate::index) fn find(&self, id: u64) -> Result<Option<usize>> {
+        let Some(id) = id.checked_sub(self.shift) else { return Ok(None) };
         let (order, ids) = (self.order()?, self.hot::<u64>(&self.spans.ids));
         let at = order.partition_point(|&r| ids.get(r as usize).is_some_and(|&x| x < id));
         match order.get(at) {
