@@ -7,7 +7,7 @@ use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Index, build};
 use voisin::partition::{KMeansParams, Precision, TrainParams};
 use voisin::{Error, Matrix, Metric, Spec, read_all};
 
-use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
+use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
 use crate::model::read_mlp;
@@ -40,6 +40,8 @@ enum PrecisionArg {
 pub struct Build {
     #[command(flatten)]
     base: BaseArgs,
+    #[command(flatten)]
+    adapt: AdaptArgs,
     /// Kind of index: words for transform, lists, code, refinement, of which the code is needed. PCA64 or OPQ16;
     /// IVF320 (k-means lists) or LMI320 (learned lists), LMI320(512-384); Flat, F16, SQ8, SQ4, PQ16 (8 bits a part),
     /// PQ16x4 (4 bits), RaBitQ1 to RaBitQ8 (bits a value); Refine(Flat), Refine(F16) or Refine(SQ8)
@@ -161,7 +163,7 @@ impl Build {
             let hint = "an index is a folder: give the name of one, existing or not";
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
-        let base = self.base.open()?;
+        let base = self.adapt.over(self.base.open()?)?;
         let like = self.like.as_deref().map(Index::open).transpose()?;
         let metric = match (&like, self.metric) {
             (Some(like), None) => like.metric(),
@@ -171,7 +173,7 @@ impl Build {
         let params = BuildParams {
             spec,
             metric,
-            queries: calibration_queries(&self.queries, base.dim(), metric)?,
+            queries: calibration_queries(&self.queries, &self.adapt, base.dim(), metric)?,
             calibrate: self.calibrate,
             seed: cx.common.seed,
             on_bad: self.base.on_bad.into(),
@@ -245,11 +247,11 @@ impl Build {
 ///
 /// # Errors
 /// Another dimension than the base has; what reading gives.
-pub fn calibration_queries(files: &[String], d: usize, metric: Metric) -> Result<Option<Matrix>> {
+pub fn calibration_queries(files: &[String], adapt: &AdaptArgs, d: usize, metric: Metric) -> Result<Option<Matrix>> {
     if files.is_empty() {
         return Ok(None);
     }
-    let source = open_queries(files)?;
+    let source = adapt.over(open_queries(files)?)?;
     if source.is_empty() {
         return Err(Error::Empty { name: source.name() }.into());
     }

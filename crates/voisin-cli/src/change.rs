@@ -7,7 +7,7 @@ use serde_json::json;
 use voisin::StringIds;
 use voisin::index::{AddParams, IdList, Index, add, compact, remove, verify};
 
-use crate::common::{BaseArgs, Context, parse_bytes};
+use crate::common::{AdaptArgs, BaseArgs, Context, parse_bytes};
 use crate::fail::{DATA, Fail, Result};
 use crate::outcome::{Outcome, Seconds, bytes, count, time};
 
@@ -22,6 +22,8 @@ pub struct Add {
     dir: PathBuf,
     #[command(flatten)]
     base: BaseArgs,
+    #[command(flatten)]
+    adapt: AdaptArgs,
     /// Replace vectors whose id is in the index already, instead of refusing them
     #[arg(long)]
     replace: bool,
@@ -36,7 +38,7 @@ impl Add {
     /// # Errors
     /// An id that exists, another dimension, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let source = self.base.open()?;
+        let source = self.adapt.over(self.base.open()?)?;
         let params = AddParams {
             replace: self.replace,
             on_bad: self.base.on_bad.into(),

@@ -1,10 +1,12 @@
 //! What every command shares: options, inputs, the metric, refusing to write over an input.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use voisin::{Index, Metric, OnBad, Source};
+use voisin::{Adapted, Error, Index, Metric, OnBad, Source};
 use voisin_io::{FileSpec, Role};
 
 use crate::fail::{Fail, Result};
@@ -100,6 +102,41 @@ impl BaseArgs {
     pub fn open(&self) -> Result<Box<dyn Source>> {
         Ok(voisin_io::open_all(&self.base, Role::Base)?)
     }
+}
+
+/// `--adapt`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AdaptArgs {
+    /// Map all vectors by a linear layer (a state dict with one `*.weight` [out, in] and perhaps a `*.bias`), then to
+    /// unit length
+    #[arg(long, value_name = "LAYER")]
+    pub adapt: Option<PathBuf>,
+}
+
+impl AdaptArgs {
+    /// The dataset as the layer maps it; as it is without one.
+    ///
+    /// # Errors
+    /// A file that is no such layer, or one for vectors of other dimensions.
+    pub fn over(&self, source: Box<dyn Source>) -> Result<Box<dyn Source>> {
+        let Some(path) = &self.adapt else { return Ok(source) };
+        let layer = Arc::new(voisin_io::read_layer(path)?);
+        Ok(Box::new(Adapted::new(source, layer, &path.display().to_string())?))
+    }
+}
+
+/// The lines of a file of ids (`-`: standard input), without those that are empty.
+///
+/// # Errors
+/// What reading gives.
+pub fn id_lines(file: &Path) -> Result<Vec<String>> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map_err(|e| Error::io("standard input", e))?;
+    } else {
+        text = std::fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
+    }
+    Ok(text.lines().filter(|l| !l.is_empty()).map(str::to_string).collect())
 }
 
 /// Opens `--queries`.

@@ -1,5 +1,7 @@
 //! `voisin eval`: how good a result is.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::json;
 use voisin::Metric;
@@ -10,18 +12,23 @@ use crate::common::{Context, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round};
 use crate::point::{by_k, grid};
+use crate::relevance::by_relevance;
 
 const EXAMPLES: &str = "Examples:
   voisin eval result.h5 --truth truth.h5
   voisin eval result.h5 --truth gold-standard.h5 -k 10,30       (SISAP: knns counted from 1)
   voisin eval knn.ivecs --truth gt.ivecs                        (no distances: by id only)
   voisin eval run.trec --truth truth.json --json
+  voisin eval result.json --relevant gt.json -k 10,100          (mAP, precision, nDCG)
 
 Two definitions of recall@k are in use, and both are given. By id set (SISAP): the share of the k true ids among the first k found.
 By distance (ann-benchmarks): the share of the first k found that are no farther than the k-th true distance + 0.001, so that ties
-pass. Both must be distances of the same kind. The interval is the 95 % interval of the mean over queries.";
+pass. Both must be distances of the same kind. The interval is the 95 % interval of the mean over queries.
 
-/// Recall of a result against the true neighbours
+With --relevant the result may also be similarities of ILIAS, JSON or pickle. AP@k is the sum of the precision at each
+relevant item among the first k, divided by min(k, relevant items); nDCG has the grade as gain and log2(rank + 1) as discount.";
+
+/// Recall of a result against the true neighbours, or mAP, precision and nDCG by what is relevant
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Eval {
@@ -29,10 +36,14 @@ pub struct Eval {
     #[arg(value_name = "RESULT")]
     result: String,
     /// The true neighbours, in any of these formats
-    #[arg(long, value_name = "FILE")]
-    truth: String,
+    #[arg(long, value_name = "FILE", required_unless_present = "relevant")]
+    truth: Option<String>,
+    /// What is relevant to each query, near or not: JSON {query: [id, ...]} or {query: {id: grade}}. Gives mAP,
+    /// precision, recall and nDCG. A query that is not in it has what the part of its id before the slash has
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["truth", "metric"])]
+    relevant: Option<PathBuf>,
     /// Neighbours counted, such as 1,10,100 [default: 1, 10, 100 and all, as far as both sides go]
-    #[arg(short, value_name = "K", value_delimiter = ',')]
+    #[arg(short, long = "k", value_name = "K", value_delimiter = ',')]
     k: Vec<usize>,
     /// What the distances are: l2, ip or cosine [default: what a file says]
     #[arg(long, value_parser = parse_metric)]
@@ -45,9 +56,13 @@ impl Eval {
     /// # Errors
     /// Files that are no tables of neighbours, tables for different queries, a k beyond the truth.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let (found, truth) = (read_neighbors(&self.result, None)?, read_neighbors(&self.truth, None)?);
+        if let Some(relevant) = &self.relevant {
+            return by_relevance(&self.result, relevant, &self.k, cx);
+        }
+        let of = self.truth.as_deref().unwrap_or_default();
+        let (found, truth) = (read_neighbors(&self.result, None)?, read_neighbors(of, None)?);
         let read = cx.elapsed();
-        for (name, notes) in [(&self.result, &found.notes), (&self.truth, &truth.notes)] {
+        for (name, notes) in [(&self.result[..], &found.notes), (of, &truth.notes)] {
             notes.iter().for_each(|note| cx.screen.say(&format!("{name}: {note}")));
         }
         let metric = self.metric.or(found.metric).or(truth.metric);
@@ -58,7 +73,7 @@ impl Eval {
         o.set("queries", e.queries).set("k", e.recall.last().map_or(0, |r| r.0));
         o.set_some("metric", judged.metric.map(Metric::name));
         judged.report(&mut o);
-        o.set("result", self.result.clone()).set("truth", self.truth.clone());
+        o.set("result", self.result.clone()).set("truth", of);
         o.set("seconds", Seconds { read: Some(read), total: cx.elapsed(), ..Seconds::default() });
         Ok(o)
     }

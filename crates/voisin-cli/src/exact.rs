@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use voisin::exact::{ExactParams, ExactResult, PrepareParams, codes_info, exact, prepare};
-use voisin::{Error, Metric, Neighbors, Source, StringIds};
+use voisin::exact::{ExactParams, ExactResult, PrepareParams, codes_info, exact, exact_expanded, prepare};
+use voisin::{Error, IdSet, Metric, Neighbors, Source, StringIds, Subset};
 
 use crate::common::{
-    BaseArgs, Context, beside, check_folder, choose_metric, open_queries, parse_bytes, parse_metric, refuse_same,
+    AdaptArgs, BaseArgs, Context, beside, check_folder, choose_metric, id_lines, open_queries, parse_bytes, parse_metric,
+    refuse_same,
 };
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -18,6 +19,7 @@ const EXAMPLES: &str = "Examples:
   voisin exact --base 'emb_*.npy' --queries q.fvecs --metric cosine --memory-limit 4G -o gt.ivecs
   voisin exact --base sift.hdf5 --queries sift.hdf5             (takes `train` and `test`)
   voisin exact --base emb.npy --queries emb.npy --exclude-self -o knn.npz
+  voisin exact --base b.h5 --queries q.h5 --adapt layer.pth --expand 5 --allow ids.txt --metric ip
   voisin exact --prepare --base emb.npy                         (writes emb.npy.codes8, then used)
 
 The ending of OUT decides its format. Killed and started again with the same OUT, it goes on where
@@ -31,6 +33,8 @@ The results are held to the end, 8 + 12 k bytes a query.";
 pub struct Exact {
     #[command(flatten)]
     pub base: BaseArgs,
+    #[command(flatten)]
+    pub adapt: AdaptArgs,
     /// Vectors to search for
     #[arg(long, required_unless_present = "prepare", num_args = 1.., value_name = "FILE")]
     pub queries: Vec<String>,
@@ -44,12 +48,19 @@ pub struct Exact {
     /// string ids): for a set searched in itself
     #[arg(long)]
     pub exclude_self: bool,
+    /// Find only vectors with these ids (row numbers where there are no string ids): a text file with an id on each
+    /// line, - for standard input. Ids that are not there are counted
+    #[arg(long, value_name = "FILE", conflicts_with = "codes")]
+    pub allow: Option<PathBuf>,
+    /// Search again for the mean of each query and its N nearest, weighted by their similarity (ip and cosine)
+    #[arg(long, value_name = "N", conflicts_with = "exclude_self")]
+    pub expand: Option<usize>,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub memory_limit: Option<u64>,
     /// Write 8-bit codes of the base beside it (or to OUT), a quarter of its size as f32, so that
     /// later searches with this metric read them and few rows of the base; the results are the same
-    #[arg(long, conflicts_with_all = ["queries", "k", "exclude_self", "codes"])]
+    #[arg(long, conflicts_with_all = ["queries", "k", "exclude_self", "codes", "allow", "expand"])]
     pub prepare: bool,
     /// Codes that --prepare wrote [default: BASE.codes8, where it is there]
     #[arg(long, value_name = "FILE")]
@@ -76,30 +87,42 @@ impl Exact {
     /// As [`Exact::run`].
     pub fn search(&self, name: &str, cx: &Context) -> Result<(Outcome, Neighbors, Metric)> {
         self.save.check([&self.base.base[..], &self.queries[..]])?;
-        let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
-        let names = if self.exclude_self { other_names(&*base, &*queries)? } else { None };
-        let one_more = (names.is_some() && self.k > 0 && (self.k as u64) < base.len()) as usize;
-        let metric = choose_metric(self.metric, &*base, cx);
+        let (whole, queries) = (self.adapt.over(self.base.open()?)?, self.adapt.over(open_queries(&self.queries)?)?);
+        let rows = self.allow.as_deref().map(|file| allowed_rows(file, &*whole, cx)).transpose()?;
+        let searched = Searched::new(whole, rows)?;
+        let (whole, base) = (searched.whole(), searched.base());
+        let names = if self.exclude_self { other_names(whole, &*queries)? } else { None };
+        let leave_out = self.exclude_self && (names.is_some() || self.allow.is_some());
+        let one_more = (leave_out && self.k > 0 && (self.k as u64) < base.len()) as usize;
+        let metric = choose_metric(self.metric, whole, cx);
         let params = ExactParams {
             k: self.k + one_more,
             metric,
             on_bad: self.base.on_bad.into(),
-            exclude_self: self.exclude_self && names.is_none(),
+            exclude_self: self.exclude_self && !leave_out,
             memory_limit: self.memory_limit,
             checkpoint: self.save.out.as_deref().map(|o| beside(o, "part")),
             codes: self.codes(metric, cx)?,
         };
-        let found = exact(&*base, &*queries, &params, &cx.screen);
+        let found = match self.expand {
+            Some(n) => exact_expanded(base, &*queries, n, &params, &cx.screen),
+            None => exact(base, &*queries, &params, &cx.screen),
+        };
         let mut found = found.map_err(|e| of_codes(e, params.codes.as_deref()))?;
-        if let Some((base, queries)) = &names {
-            found.neighbors = without_self(&found.neighbors, base, queries, self.k);
+        found.neighbors = searched.numbered(found.neighbors);
+        if leave_out {
+            let own = |query: usize, id: u64| match &names {
+                Some((base, queries)) => base.get(id as usize) == queries.get(query),
+                None => id == query as u64,
+            };
+            found.neighbors = without_self(&found.neighbors, own, self.k);
         }
-        let mut o = self.outcome(name, &found, &*base, &*queries, metric);
+        let mut o = self.outcome(name, &found, base, &*queries, metric);
         if let Some(codes) = &params.codes {
             o.set("codes", codes.display().to_string()).line(format!("by the codes of {}", codes.display()));
         }
         let begun = cx.elapsed();
-        self.write(&found, &*base, &*queries, params.metric, &mut o)?;
+        self.write(&found, whole, &*queries, params.metric, &mut o)?;
         let write = self.save.out.as_ref().map(|_| cx.elapsed() - begun);
         if let Some(checkpoint) = &params.checkpoint {
             let _ = std::fs::remove_file(checkpoint); // the result is safe; there may be none
@@ -111,10 +134,10 @@ impl Exact {
 
     /// Writes the codes of the base.
     fn prepare(&self, cx: &Context) -> Result<Outcome> {
-        let base = self.base.open()?;
+        let base = self.adapt.over(self.base.open()?)?;
         let out = match &self.save.out {
             Some(out) => out.clone(),
-            None => codes_beside(&self.base.base)?,
+            None => self.codes_beside()?,
         };
         check_folder(&out)?;
         refuse_same(&self.base.base, &out)?;
@@ -145,9 +168,9 @@ impl Exact {
         if self.codes.is_some() {
             return Ok(self.codes.clone());
         }
-        let path = codes_beside(&self.base.base)?;
-        if !path.is_file() {
-            return Ok(None);
+        let path = self.codes_beside()?;
+        if !path.is_file() || self.allow.is_some() {
+            return Ok(None); // codes are of all rows
         }
         let info = codes_info(&path).map_err(|e| of_codes(e, Some(&path)))?;
         if info.metric != metric {
@@ -155,6 +178,23 @@ impl Exact {
             return Ok(None);
         }
         Ok(Some(path))
+    }
+
+    /// Where the codes of the base lie unless they are named: beside its first file.
+    fn codes_beside(&self) -> Result<PathBuf> {
+        let files = voisin_io::expand(&self.base.base)?;
+        let mut name = String::new();
+        if let Some(dataset) = &files[0].dataset {
+            name += &dataset.replace('/', "_");
+            name.push('.');
+        }
+        if files.len() > 1 {
+            name += &format!("and{}.", files.len() - 1);
+        }
+        if let Some(layer) = self.adapt.adapt.as_ref().and_then(|p| p.file_stem()) {
+            name += &format!("{}.", layer.to_string_lossy());
+        }
+        Ok(beside(&files[0].path, &(name + "codes8")))
     }
 
     fn outcome(&self, name: &str, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric) -> Outcome {
@@ -193,7 +233,8 @@ impl Exact {
 
     fn write(&self, found: &ExactResult, base: &dyn Source, queries: &dyn Source, metric: Metric, o: &mut Outcome) -> Result<()> {
         let (base_ids, query_ids) = (base.ids()?, queries.ids()?);
-        let params = format!("k={} metric={metric}", self.k);
+        let mut params = format!("k={} metric={metric}", self.k);
+        params += &self.expand.map(|n| format!(" expand={n}")).unwrap_or_default();
         let run = Run {
             data: base.name(),
             n: base.len(),
@@ -205,20 +246,6 @@ impl Exact {
         let (base_ids, query_ids) = (base_ids.as_ref(), query_ids.as_ref());
         self.save.save(&Found { neighbors: &found.neighbors, metric, base_ids, query_ids, run }, o)
     }
-}
-
-/// Where the codes of a base lie unless they are named: beside its first file.
-fn codes_beside(base: &[String]) -> Result<PathBuf> {
-    let files = voisin_io::expand(base)?;
-    let mut name = String::new();
-    if let Some(dataset) = &files[0].dataset {
-        name += &dataset.replace('/', "_");
-        name.push('.');
-    }
-    if files.len() > 1 {
-        name += &format!("and{}.", files.len() - 1);
-    }
-    Ok(beside(&files[0].path, &(name + "codes8")))
 }
 
 /// What to do about codes that cannot be used.
@@ -241,12 +268,86 @@ fn other_names(base: &dyn Source, queries: &dyn Source) -> Result<Option<(String
     Ok((!aligned).then_some((b, q)))
 }
 
-/// Leaves out what has the name of the query, of results that hold one more than k.
-fn without_self(found: &Neighbors, base: &StringIds, queries: &StringIds, k: usize) -> Neighbors {
+/// Leaves out what is the query itself, of results that hold one more than k.
+fn without_self(found: &Neighbors, own: impl Fn(usize, u64) -> bool, k: usize) -> Neighbors {
     let mut out = Neighbors::new(k);
     for i in 0..found.len() {
         let pairs = found.distances(i).iter().copied().zip(found.ids(i).iter().copied());
-        out.push_row(pairs.filter(|(_, id)| base.get(*id as usize) != queries.get(i)).take(k));
+        out.push_row(pairs.filter(|(_, id)| !own(i, *id)).take(k));
     }
     out
+}
+
+/// The base, or the rows of it that may be found.
+enum Searched {
+    All(Box<dyn Source>),
+    Some(Subset),
+}
+
+impl Searched {
+    fn new(base: Box<dyn Source>, rows: Option<Vec<u64>>) -> Result<Searched> {
+        Ok(match rows {
+            Some(rows) => Searched::Some(Subset::new(base, rows)?),
+            None => Searched::All(base),
+        })
+    }
+
+    fn whole(&self) -> &dyn Source {
+        match self {
+            Searched::All(base) => &**base,
+            Searched::Some(rows) => rows.inner(),
+        }
+    }
+
+    fn base(&self) -> &dyn Source {
+        match self {
+            Searched::All(base) => &**base,
+            Searched::Some(rows) => rows,
+        }
+    }
+
+    /// Ids as the whole base has them.
+    fn numbered(&self, found: Neighbors) -> Neighbors {
+        match self {
+            Searched::All(_) => found,
+            Searched::Some(rows) => found.renumbered(|id| rows.rows()[id as usize]),
+        }
+    }
+}
+
+/// The rows of `--allow`: those with its ids, or with its row numbers where the base has no string ids.
+fn allowed_rows(file: &Path, base: &dyn Source, cx: &Context) -> Result<Vec<u64>> {
+    let lines = id_lines(file)?;
+    let allowed = IdSet::new(lines.iter().collect());
+    let (mut rows, mut seen) = (Vec::new(), vec![false; lines.len()]);
+    let named = base.scan_ids(&mut |row, id| {
+        if let Some(at) = allowed.find(id) {
+            seen[at] = true;
+            rows.push(row);
+        }
+    })?;
+    if !named {
+        for (line, seen) in lines.iter().zip(&mut seen) {
+            let number = line.trim().parse::<u64>();
+            let number =
+                number.map_err(|_| Error::Id { id: line.clone(), what: "the ids of this base are row numbers".into() })?;
+            *seen = number < base.len();
+            rows.extend(seen.then_some(number));
+        }
+        rows.sort_unstable();
+        rows.dedup();
+    }
+    let missing: Vec<&String> =
+        lines.iter().zip(&seen).filter(|(l, s)| !**s && allowed.find(l).is_some_and(|i| !seen[i])).map(|l| l.0).collect();
+    if rows.is_empty() {
+        let first = missing.first().map(|id| format!(" (the first is {id})")).unwrap_or_default();
+        let message = format!("--allow {}: none of its {} ids is in the base{first}", file.display(), lines.len());
+        return Err(Fail::data(message, "a line is an id; `voisin info FILE` shows whether a file has string ids"));
+    }
+    if let Some(first) = missing.first() {
+        let (missing, of) = (count(missing.len() as u64), count(lines.len() as u64));
+        cx.screen.say(&format!("--allow: {missing} of {of} ids are not in the base; the first is {first}"));
+    }
+    cx.screen.say(&format!("{} of {} vectors may be found", count(rows.len() as u64), count(base.len())));
+    Ok(rows)
 }

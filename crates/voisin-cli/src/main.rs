@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod exact;
 mod fail;
+mod ilias;
 mod info;
 mod kmeans;
 mod merge;
@@ -17,6 +18,7 @@ mod model;
 mod outcome;
 mod pair;
 mod point;
+mod relevance;
 mod report;
 mod saving;
 mod screen;
@@ -71,6 +73,7 @@ enum Command {
     Verify(change::Verify),
     Model(model::Model),
     Eval(eval::Eval),
+    Ilias(ilias::Ilias),
     Bench(Box<bench::Bench>),
     Demo(demo::Demo),
 }
@@ -92,6 +95,7 @@ impl Command {
             Command::Verify(args) => args.run(cx),
             Command::Model(args) => args.run(cx),
             Command::Eval(args) => args.run(cx),
+            Command::Ilias(args) => args.run(cx),
             Command::Bench(args) => args.run(cx),
             Command::Demo(args) => args.run(cx),
         }

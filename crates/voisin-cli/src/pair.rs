@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use voisin::{Metric, Neighbors};
 
-use crate::common::{BaseArgs, Context, parse_bytes, parse_metric};
+use crate::common::{AdaptArgs, BaseArgs, Context, parse_bytes, parse_metric};
 use crate::exact::Exact;
 use crate::fail::Result;
 use crate::outcome::{Outcome, round};
@@ -30,6 +30,8 @@ and started again with the same OUT, it goes on where it was and gives the same 
 pub struct Pair {
     #[command(flatten)]
     base: BaseArgs,
+    #[command(flatten)]
+    adapt: AdaptArgs,
     /// Vectors to find a partner for: files, patterns, folders or templates with {idx}
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     queries: Vec<String>,
@@ -54,6 +56,9 @@ impl Pair {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let exact = Exact {
             base: self.base.clone(),
+            adapt: self.adapt.clone(),
+            allow: None,
+            expand: None,
             queries: self.queries.clone(),
             k: 1,
             metric: self.metric,

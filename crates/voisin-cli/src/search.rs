@@ -1,6 +1,5 @@
 //! `voisin search`: queries against an index.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,12 +7,13 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use voisin::eval::quantile;
+use voisin::exact::{check_expand, expand};
 use voisin::index::{Filter, FilterKind, Index, SearchParams};
 use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::change::id_list;
-use crate::common::{Bad, Context, open_indexes, open_queries, parse_metric, parse_recall, several};
+use crate::common::{AdaptArgs, Bad, Context, id_lines, open_indexes, open_queries, parse_metric, parse_recall, several};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -26,6 +26,7 @@ const EXAMPLES: &str = "Examples:
   voisin search index --queries queries.h5 --mass 0.9 -o result.json         (learned index)
   voisin search index --queries queries.h5 --nprobe 16 --refine 8            (index with Refine(...))
   voisin search index --queries queries.h5 --nprobe 16 --allow ids.txt       (one id a line; - is stdin)
+  voisin search index --queries queries.h5 --nprobe 16 --expand 5            (ip or cosine)
   voisin search index --id instance/img.jpg --exclude-self                   (a stored vector)
   voisin search part-0 part-1 --queries queries.h5 --nprobe 16 -o result.h5  (indexes of one model)
   voisin search parts --queries queries.h5 --nprobe 16 -o result.h5          (a folder of them)
@@ -95,6 +96,12 @@ pub struct Search {
     /// Search so many times before the times are taken: pages are mapped and caches warm (for measurements)
     #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
     warm_up: usize,
+    /// Search again for the mean of each query and its N nearest, weighted by their similarity (ip and cosine)
+    #[arg(long, value_name = "N", conflicts_with_all = ["exclude_self", "mode"])]
+    expand: Option<usize>,
+    /// Map the queries by a linear layer, then to unit length: for an index that was built with the same --adapt
+    #[arg(long, value_name = "LAYER", conflicts_with = "id")]
+    adapt: Option<PathBuf>,
     #[command(flatten)]
     save: SaveArgs,
 }
@@ -141,6 +148,10 @@ impl Search {
             let more = "--nprobe visits more and finds more, --recall 0.95 as many as that takes";
             cx.screen.say(&format!("visiting 1 of {} lists; {more}", count(lists as u64)));
         }
+        let asked = match self.expand {
+            Some(n) => self.expanded(&index, asked, &SearchParams { k: n, ..params.clone() }, cx)?,
+            None => asked,
+        };
         for _ in 0..self.warm_up {
             self.search(&index, &asked, &params, cx)?;
         }
@@ -238,6 +249,7 @@ impl Search {
         for (name, value) in [("mass", self.mass.map(f64::from)), ("refine", self.refine.map(|r| r as f64))] {
             how += &value.map(|v| format!(" {name}={}", round(v, 6))).unwrap_or_default();
         }
+        how += &self.expand.map(|n| format!(" expand={n}")).unwrap_or_default();
         how + &params.filter.as_ref().map(|f| format!(" allowed={}", f.allowed())).unwrap_or_default()
     }
 
@@ -273,7 +285,7 @@ impl Search {
     }
 
     fn opened(&self, index: &Index) -> Result<Asked> {
-        let source = open_queries(&self.queries)?;
+        let source = AdaptArgs { adapt: self.adapt.clone() }.over(open_queries(&self.queries)?)?;
         if source.is_empty() {
             return Err(Error::Empty { name: source.name() }.into());
         }
@@ -342,6 +354,23 @@ impl Search {
         Ok(all)
     }
 
+    /// The queries as means of themselves and what they find.
+    fn expanded(&self, index: &Index, asked: Asked, params: &SearchParams, cx: &Context) -> Result<Asked> {
+        check_expand(params.k, index.metric())?;
+        let mut found = Neighbors::new(params.k);
+        self.search(index, &asked, params, cx)?.rows.into_iter().for_each(|row| found.push_row(row));
+        let mut vectors = |ids: &[u64]| {
+            let mut rows = Vec::with_capacity(ids.len() * index.dim());
+            for &id in ids {
+                let gone = || Error::Id { id: id.to_string(), what: "no longer in the index".into() };
+                rows.extend(index.vector_of(id)?.ok_or_else(gone)?);
+            }
+            Ok(Matrix::new(rows, index.dim()))
+        };
+        let rows = expand(asked.rows.view(), &found, index.metric(), &mut vectors)?;
+        Ok(Asked { rows, ..asked })
+    }
+
     fn remarks(&self, neighbors: &Neighbors, asked: &Asked, o: &mut Outcome) {
         let skipped = asked.total - asked.at.len();
         let short = neighbors.short_rows() - skipped;
@@ -353,17 +382,6 @@ impl Search {
             o.line(format!("{} queries have fewer than {} neighbours: visit more lists", count(short as u64), self.k));
         }
     }
-}
-
-/// The lines of a file of ids, without those that are empty.
-fn id_lines(file: &Path) -> Result<Vec<String>> {
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(|e| Error::io("standard input", e))?;
-    } else {
-        text = std::fs::read_to_string(file).map_err(|e| Error::io(file, e))?;
-    }
-    Ok(text.lines().filter(|l| !l.is_empty()).map(str::to_string).collect())
 }
 
 /// For each query the number of the vector with its name, or with its row number where there are no names.

@@ -27,6 +27,8 @@ pub(crate) struct Concat {
     n: u64,
     metric: Option<Metric>,
     fingerprint: u64,
+    /// Files kept open.
+    most: usize,
     /// Most recently used last.
     open: Mutex<Vec<(usize, Arc<dyn Source>)>>,
 }
@@ -53,7 +55,14 @@ impl Concat {
                 open.push((i, source));
             }
         }
-        Ok(Concat { parts, role, d, n, metric, fingerprint: fingerprint(prints), open: Mutex::new(open) })
+        Ok(Concat { parts, role, d, n, metric, fingerprint: fingerprint(prints), most: OPEN, open: Mutex::new(open) })
+    }
+
+    /// Keeps fewer files open: for datasets that are read from front to back.
+    pub(crate) fn keep_open(mut self, most: usize) -> Concat {
+        self.most = most.max(1);
+        self.open.get_mut().unwrap_or_else(|e| e.into_inner()).truncate(self.most);
+        self
     }
 
     /// The file of a row.
@@ -77,7 +86,7 @@ impl Concat {
             return Err(Error::format(&p.spec.path, "the file changed while it was being read"));
         }
         let mut open = self.open.lock().unwrap_or_else(|e| e.into_inner());
-        if open.len() >= OPEN {
+        if open.len() >= self.most {
             open.remove(0);
         }
         open.push((i, source.clone()));
@@ -127,23 +136,24 @@ impl Source for Concat {
     }
 
     fn ids(&self) -> Result<Option<StringIds>> {
-        let (mut all, mut has, mut lacks) = (StringIds::default(), None, None);
+        let mut all = StringIds::default();
+        Ok(self.scan_ids(&mut |_, id| all.push(id))?.then_some(all))
+    }
+
+    fn scan_ids(&self, visit: &mut dyn FnMut(u64, &str)) -> Result<bool> {
+        let (mut has, mut lacks) = (None, None);
         for (i, p) in self.parts.iter().enumerate().filter(|(_, p)| p.n > 0) {
-            match self.part(i)?.ids()? {
-                Some(ids) => {
-                    has.get_or_insert(p);
-                    ids.iter().for_each(|s| all.push(s));
-                }
-                None => {
-                    lacks.get_or_insert(p);
-                }
-            }
+            let part = self.part(i)?;
+            match part.scan_ids(&mut |row, id| visit(p.start + row, id))? {
+                true => has.get_or_insert(p),
+                false => lacks.get_or_insert(p),
+            };
             if let (Some(has), Some(lacks)) = (has, lacks) {
                 let what = format!("it has no string ids, but {} has", name_of(&has.spec));
                 return Err(Error::format(&lacks.spec.path, what));
             }
         }
-        Ok(has.map(|_| all))
+        Ok(has.is_some())
     }
 
     fn metric(&self) -> Option<Metric> {

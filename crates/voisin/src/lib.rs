@@ -22,10 +22,12 @@
 //! Without an index: [`exact::exact`]. How good a result is: [`eval::evaluate`]. The numbered `examples/` go on from here.
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod encode;
 mod error;
 pub mod eval;
 pub mod exact;
+mod id_set;
 pub mod index;
 mod matrix;
 mod metric;
@@ -33,15 +35,19 @@ mod neighbors;
 pub mod partition;
 mod source;
 mod spec;
+mod subset;
 mod transform;
 pub mod watch;
 
+pub use adapt::{Adapted, Layer};
 pub use error::{Error, Result};
+pub use id_set::IdSet;
 pub use index::{Index, SearchParams, SearchResult};
 pub use matrix::{Matrix, Vectors};
 pub use metric::Metric;
 pub use neighbors::{Neighbors, TopK};
-pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, screen};
+pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, read_rows, screen};
 pub use spec::{PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec};
+pub use subset::Subset;
 pub use voisin_kernels::keep_freed_memory;
 pub use watch::{Quiet, Watch};

@@ -149,6 +149,20 @@ impl Neighbors {
         &self.distances[self.offsets[i]..self.offsets[i + 1]]
     }
 
+    /// All ids that occur, ascending, each once.
+    pub fn distinct_ids(&self) -> Vec<u64> {
+        let mut all = self.ids.clone();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The same rows with every id replaced by what `number` makes of it.
+    pub fn renumbered(mut self, number: impl Fn(u64) -> u64) -> Neighbors {
+        self.ids.iter_mut().for_each(|id| *id = number(*id));
+        self
+    }
+
     /// Number of queries with fewer than k results.
     pub fn short_rows(&self) -> usize {
         (0..self.len()).filter(|&i| self.ids(i).len() < self.k).count()

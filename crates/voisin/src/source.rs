@@ -37,6 +37,19 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// Calls `visit(row, id)` for every row in order; `false` (and no call) where the rows have no string ids. Datasets of
+    /// several files hold the ids of one file at a time.
+    ///
+    /// # Errors
+    /// As [`Source::ids`].
+    fn scan_ids(&self, visit: &mut dyn FnMut(u64, &str)) -> Result<bool> {
+        let ids = self.ids()?;
+        if let Some(ids) = &ids {
+            ids.iter().enumerate().for_each(|(row, id)| visit(row as u64, id));
+        }
+        Ok(ids.is_some())
+    }
+
     /// The metric that the file itself names (ann-benchmarks' `distance` attribute).
     fn metric(&self) -> Option<Metric> {
         None
@@ -287,4 +300,20 @@ pub fn read_all(source: &dyn Source, metric: Metric) -> Result<Matrix> {
         return Err(Error::BadRow { name, row, what });
     }
     Ok(m)
+}
+
+/// Reads rows that ascend, each where it lies; neighbouring ones together.
+///
+/// # Errors
+/// What reading gives.
+pub fn read_rows(source: &dyn Source, rows: &[u64]) -> Result<Matrix> {
+    let d = source.dim();
+    let mut out = Matrix::zeros(rows.len(), d);
+    let mut at = 0;
+    while at < rows.len() {
+        let many = 1 + rows[at..].windows(2).take_while(|w| w[1] == w[0] + 1).count();
+        source.read(rows[at], &mut out.data_mut()[at * d..(at + many) * d])?;
+        at += many;
+    }
+    Ok(out)
 }

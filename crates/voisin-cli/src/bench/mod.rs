@@ -18,7 +18,7 @@ use voisin::{Metric, Neighbors, Source, Spec};
 use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
-use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric, parse_recall};
+use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric, parse_recall};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, time};
 use crate::point::{Point, table};
@@ -298,7 +298,7 @@ impl Bench {
             metric,
             k: self.k,
             asks: &asks,
-            calibration: calibration_queries(&self.calibration, base.dim(), metric)?,
+            calibration: calibration_queries(&self.calibration, &AdaptArgs::default(), base.dim(), metric)?,
             // without a target nothing is calibrated, so that the time of the build is that of the index alone
             calibrate: if self.recall.is_empty() { 0 } else { BuildParams::default().calibrate },
             mode: self.mode.into(),

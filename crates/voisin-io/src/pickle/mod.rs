@@ -19,7 +19,7 @@ use voisin::{Result, Source};
 
 pub(crate) use bytes::{Bytes, Cursor};
 pub(crate) use machine::run;
-pub(crate) use sets::{describe as describe_doc, open as open_doc};
+pub(crate) use sets::{describe as describe_doc, open as open_doc, string_list};
 pub(crate) use value::{Doc, Heap, Storage, Value};
 pub(crate) use view::{View, strides};
 pub(crate) use write::put_int;

@@ -114,7 +114,7 @@ fn ids_beside(doc: &Doc, all: &[Set], i: usize) -> Result<Option<StringIds>> {
 }
 
 /// The strings of a list, a tuple or an array of strings.
-fn string_list(doc: &Doc, v: Value) -> Result<StringIds> {
+pub(crate) fn string_list(doc: &Doc, v: Value) -> Result<StringIds> {
     if let Some(items) = doc.items(v) {
         return strings(doc, items);
     }

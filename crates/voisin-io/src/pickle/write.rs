@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use voisin::{Error, Result};
+use voisin::{Error, Result, StringIds};
 
 use crate::AtomicFile;
 
@@ -22,10 +22,14 @@ pub enum Py<'a> {
     Str(&'a str),
     /// `list`
     List(Vec<Py<'a>>),
+    /// `list` of `str`
+    Strings(&'a StringIds),
     /// `dict` with keys of type `str`, in this order.
     Dict(Vec<(&'a str, Py<'a>)>),
     /// `numpy.ndarray` of float32, row-major, with its shape.
     F32(Vec<usize>, &'a [f32]),
+    /// `numpy.ndarray` of float64, row-major, with its shape.
+    F64(Vec<usize>, &'a [f64]),
     /// `numpy.ndarray` of int64, row-major, with its shape.
     I64(Vec<usize>, &'a [i64]),
 }
@@ -51,6 +55,7 @@ fn check(value: &Py<'_>) -> Result<(), String> {
     };
     match value {
         Py::F32(shape, data) => fits(shape, data.len()),
+        Py::F64(shape, data) => fits(shape, data.len()),
         Py::I64(shape, data) => fits(shape, data.len()),
         Py::List(items) => items.iter().try_for_each(check),
         Py::Dict(pairs) => pairs.iter().try_for_each(|(_, v)| check(v)),
@@ -79,6 +84,11 @@ fn put(out: &mut impl Write, value: &Py<'_>) -> std::io::Result<()> {
             items.iter().try_for_each(|v| put(out, v))?;
             out.write_all(b"e")
         }
+        Py::Strings(items) => {
+            out.write_all(b"](")?;
+            items.iter().try_for_each(|s| string(out, s))?;
+            out.write_all(b"e")
+        }
         Py::Dict(pairs) => {
             out.write_all(b"}(")?;
             for (k, v) in pairs {
@@ -88,6 +98,7 @@ fn put(out: &mut impl Write, value: &Py<'_>) -> std::io::Result<()> {
             out.write_all(b"u")
         }
         Py::F32(shape, data) => array(out, shape, "f4", data.iter().map(|x| x.to_le_bytes()), data.len() * 4),
+        Py::F64(shape, data) => array(out, shape, "f8", data.iter().map(|x| x.to_le_bytes()), data.len() * 8),
         Py::I64(shape, data) => array(out, shape, "i8", data.iter().map(|x| x.to_le_bytes()), data.len() * 8),
     }
 }

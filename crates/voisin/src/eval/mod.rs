@@ -1,12 +1,15 @@
 //! How good found neighbours are: recall by id set and by distance, mean reciprocal rank, with intervals.
 //!
 //! [`evaluate`] is a pure function over two tables of results; [`measure`] takes the time of an index; [`HeldOut`] makes
-//! queries of a dataset that has none.
+//! queries of a dataset that has none; [`evaluate_relevance`] and [`ilias`] judge by what is relevant instead of what is near.
 
 mod holdout;
+pub mod ilias;
+mod relevance;
 mod speed;
 
 pub use holdout::HeldOut;
+pub use relevance::{Ranked, Relevance, evaluate_relevance};
 pub use speed::{Mode, Speed, measure, quantile};
 
 use crate::{Error, Metric, Neighbors, Result};

@@ -10,6 +10,9 @@ const GROUP: usize = 48;
 /// Columns compared before limits are looked at again; their products fit the second cache.
 const TILE: usize = 1024;
 
+/// Candidates ahead of the one that is compared whose rows are asked for.
+const AHEAD: usize = 2;
+
 /// What is searched: a block of base rows whose first has the number `start`.
 pub(super) struct Task<'a> {
     pub(super) queries: &'a Queries<'a>,
@@ -86,7 +89,10 @@ impl Task<'_> {
         c.found.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
         let query = self.queries.rows.row(q);
         let offset = offset(self.queries, q);
-        for &(column, lower) in &c.found {
+        for (i, &(column, lower)) in c.found.iter().enumerate() {
+            if let Some(&(soon, _)) = c.found.get(i + AHEAD) {
+                voisin_kernels::prefetch(self.block.row(soon as usize)); // candidates lie far apart
+            }
             let worst = [top.worst(), seen.worst()].into_iter().flatten().fold(f64::INFINITY, f64::min);
             if lower > limit_of(worst, offset) {
                 break;

@@ -3,6 +3,7 @@
 mod block;
 mod checkpoint;
 mod codes;
+mod expand;
 mod memory;
 pub(crate) mod pass;
 mod passes;
@@ -13,6 +14,7 @@ use crate::{Error, Matrix, Metric, Neighbors, OnBad, Result, Source, TopK, Vecto
 use block::Task;
 use codes::CodesFile;
 pub use codes::{CodesInfo, codes_info};
+pub use expand::{check as check_expand, exact_expanded, expand};
 use pass::Queries;
 use passes::Passes;
 pub use prepare::{PrepareParams, Prepared8, prepare};
