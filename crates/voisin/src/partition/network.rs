@@ -94,17 +94,6 @@ impl Network {
         self.step_by(data, labels, rows, AdamStep::new(self.step, lr))
     }
 
-    /// What a step on these rows would return, at most a batch of them, without taking it.
-    pub(crate) fn losses(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64]) -> (f64, usize) {
-        self.forward_backward(data, labels, rows);
-        self.sums(rows.len())
-    }
-
-    fn sums(&self, m: usize) -> (f64, usize) {
-        let losses = &self.losses[..m];
-        (losses.iter().map(|l| l.0 as f64).sum(), losses.iter().filter(|l| l.1).count())
-    }
-
     /// Weights and bias of the last layer as they are now, for rows times the scale.
     pub(crate) fn last(&self) -> (&[f32], &[f32]) {
         let layer = &self.layers[self.layers.len() - 1];
@@ -116,7 +105,8 @@ impl Network {
         self.pack_batch(rows.len());
         self.descend(rows.len(), adam_step);
         self.pack_weights();
-        self.sums(rows.len())
+        let losses = &self.losses[..rows.len()];
+        (losses.iter().map(|l| l.0 as f64).sum(), losses.iter().filter(|l| l.1).count())
     }
 
     fn forward_backward(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64]) {
