@@ -39,12 +39,12 @@ def table(tmp, title, base, queries, files):
         for spec in (word, routed(word)):
             points, built = curve(tmp, base, queries, spec, files)
             plain = points if plain is None else plain
-            budgets = [np.interp(t, plain[:, 1], np.log(plain[:, 0])) for t in TARGETS]
-            rows.append((spec, [np.interp(b, np.log(points[:, 0]), points[:, 1]) for b in budgets]))
+            budgets = [np.interp(t, plain[:, 1], np.log(plain[:, 0]), left=np.nan, right=np.nan) for t in TARGETS]
+            rows.append((spec, [np.interp(b, np.log(points[:, 0]), points[:, 1], left=np.nan, right=np.nan) for b in budgets]))
             told.append(f"{spec}: build {built['seconds']['total']:.1f} s, of which training {built['seconds']['train']:.1f} s; {built.get('router', '')}")
     print(f"\n{title}\n\n| vectors compared a query |", " | ".join(f"{np.exp(b):,.0f}" for b in budgets), "|\n|---|" + "---|" * len(TARGETS))
     for spec, recalls in rows:
-        print(f"| `{spec}` |", " | ".join(f"{r:.3f}".lstrip("0") for r in recalls), "|")
+        print(f"| `{spec}` |", " | ".join("-" if np.isnan(r) else f"{r:.3f}".lstrip("0") for r in recalls), "|")
     print("\n" + "\n".join(told), flush=True)
     return dict(rows)
 

@@ -11,6 +11,19 @@ fn files() -> [String; 4] {
     ["images.npy", "captions.npy", "queries.npy", "pairs.h5"].map(|f| fixture(&format!("captions/{f}")))
 }
 
+/// The NPY file of the first rows of one of 8 columns, and where its values begin.
+fn head(path: &str, rows: usize) -> (Vec<u8>, usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let text = String::from_utf8(bytes[10..header].to_vec()).unwrap();
+    let at = text.find("(").unwrap();
+    let shape = text[at..=text.find(')').unwrap()].to_owned();
+    let fewer = format!("{:w$}", format!("({rows}, 8)"), w = shape.len());
+    bytes[10..header].copy_from_slice(text.replace(&shape, &fewer).as_bytes());
+    bytes.truncate(header + rows * 8 * 4);
+    (bytes, header)
+}
+
 fn built(dir: &Folder, name: &str, spec: &str, more: &[&str]) -> (String, Value) {
     let (out, [images, ..]) = (dir.file(name), files());
     let args = ["build", "--base", &images, "--metric", "cosine", "--index", spec, "-o", &out];
@@ -43,15 +56,11 @@ fn a_tuple_of_torch_names_the_images() {
     let dir = Folder::new();
     let four = dir.file("four.npy");
     let captions = fixture("captions/captions.npy");
-    let mut bytes = std::fs::read(&captions).unwrap();
-    let header = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    bytes.truncate(header + 4 * 8 * 4);
-    let text = String::from_utf8_lossy(&bytes[..header]).replace("(360, 8)", "(4, 8)  ");
-    bytes[..header].copy_from_slice(text.as_bytes());
-    std::fs::write(&four, bytes).unwrap();
+    std::fs::write(&four, head(&captions, 4).0).unwrap();
     let mut models = Vec::new();
     for name in ["pair.pt", "pair_legacy.pt"] {
-        let (out, report) = built(&dir, name, "Paired3,Flat", &["--captions", &four, "--pairs", &fixture(&format!("torch/{name}"))]);
+        let (out, report) =
+            built(&dir, name, "Paired3,Flat", &["--captions", &four, "--pairs", &fixture(&format!("torch/{name}"))]);
         assert_eq!(report["pairs"], 4);
         models.push(std::fs::read(Path::new(&out).join("model.vsn")).unwrap());
     }
@@ -70,7 +79,9 @@ fn a_tuple_of_torch_names_the_images() {
 fn a_router_lives_through_changes_and_any_number_of_threads() {
     let (dir, [_, captions, queries, _]) = (Folder::new(), files());
     let more = ["--queries", &captions, "--captions", &captions];
-    for (spec, more) in [("IVF9(router),SQ8", &more[..2]), ("LMI9(16,router),RaBitQ4", &more[..2]), ("Paired9(router),SQ4", &more[..])] {
+    for (spec, more) in
+        [("IVF9(router),SQ8", &more[..2]), ("LMI9(16,router),RaBitQ4", &more[..2]), ("Paired9(router),SQ4", &more[..])]
+    {
         let (index, report) = built(&dir, spec, spec, &[more, &["--threads", "1"]].concat());
         assert_eq!(report["spec"], spec);
         let reach = &report["router"]["reach"];
@@ -113,11 +124,7 @@ fn what_is_missing_or_wrong_is_named() {
     // row 2 names an image that is not there
     let beyond = dir.write("beyond.csv", "query,rank,id,distance\n0,1,3,0.1\n1,1,4,0.1\n2,1,300,0.1\n");
     let few = dir.file("few.npy");
-    let mut bytes = std::fs::read(&queries).unwrap();
-    let header = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    let text = String::from_utf8_lossy(&bytes[..header]).replace("(60, 8)", "(3, 8) ");
-    bytes[..header].copy_from_slice(text.as_bytes());
-    bytes.truncate(header + 3 * 8 * 4);
+    let (mut bytes, header) = head(&queries, 3);
     std::fs::write(&few, &bytes).unwrap();
     assert!(fault("Paired2,Flat", &["--captions", &few, "--pairs", &beyond], 2).contains("image 300 in row 2"));
     bytes[header..header + 4].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -66,9 +66,14 @@ fn check(path: &Path, want: &str, noticed: &mut usize, what: &dyn Fn() -> String
 
 #[test]
 fn every_byte_of_every_file() {
-    for (spec, step) in
-        [("Flat", 7), ("IVF3,Flat", 5), ("IVF3(router),Flat", 5), ("LMI3(4),Flat", 1), ("PCA2,IVF3,RaBitQ4,Refine(SQ8)", 3), ("RaBitQ1,Refine(Flat)", 3)]
-    {
+    for (spec, step) in [
+        ("Flat", 7),
+        ("IVF3,Flat", 5),
+        ("IVF3(router),Flat", 5),
+        ("LMI3(4),Flat", 1),
+        ("PCA2,IVF3,RaBitQ4,Refine(SQ8)", 3),
+        ("RaBitQ1,Refine(Flat)", 3),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let path = sample(dir.path(), spec);
         let want = answers(&path).unwrap();

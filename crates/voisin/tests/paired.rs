@@ -73,7 +73,13 @@ fn base() -> MemSource {
 fn routed_indexes_find_everything_with_all_lists_and_keep_it_through_changes() {
     let dir = tempfile::tempdir().unwrap();
     for metric in [Metric::L2, Metric::Ip, Metric::Cosine] {
-        for spec in ["IVF9(router),Flat", "LMI9(16,router),Flat", "Paired9(router),Flat", "Paired9,Flat", "PCA6,IVF9(router),RaBitQ8,Refine(Flat)"] {
+        for spec in [
+            "IVF9(router),Flat",
+            "LMI9(16,router),Flat",
+            "Paired9(router),Flat",
+            "Paired9,Flat",
+            "PCA6,IVF9(router),RaBitQ8,Refine(Flat)",
+        ] {
             let path = dir.path().join(format!("{metric}-{spec}"));
             let report = index::build(&base(), &path, &params(spec, metric), &Quiet).unwrap();
             assert_eq!(report.router.is_some(), spec.contains("router"));
@@ -136,7 +142,10 @@ fn one_query_or_many_and_any_number_of_threads_give_the_same() {
     }
     assert!(models[0] == models[1]);
     let index = Index::open(dir.path().join("1")).unwrap();
-    for p in [SearchParams { nprobe: 3, ..SearchParams::default() }, SearchParams { nprobe: 9, mass: Some(0.8), ..SearchParams::default() }] {
+    for p in [
+        SearchParams { nprobe: 3, ..SearchParams::default() },
+        SearchParams { nprobe: 9, mass: Some(0.8), ..SearchParams::default() },
+    ] {
         let queries = npy("queries.npy");
         let together = index.search(queries.view(), &p).unwrap();
         let mut scanned = 0;
@@ -162,7 +171,8 @@ fn a_base_beyond_the_memory_limit_is_streamed() {
     (p.kmeans.niter, p.train_size, p.calibrate) = (2, Some(4000), 0);
     let build = |limit: Option<u64>, to: &str| {
         let p = BuildParams { memory_limit: limit, segment_rows: Some(30_000), ..p.clone() };
-        index::build(&base, &dir.path().join(to), &p, &Quiet).map(|_| std::fs::read(dir.path().join(to).join("model.vsn")).unwrap())
+        index::build(&base, &dir.path().join(to), &p, &Quiet)
+            .map(|_| std::fs::read(dir.path().join(to).join("model.vsn")).unwrap())
     };
     let limit = 200 << 20;
     assert!((n * d * 4) as u64 > limit / 8, "the rows do not fit");
@@ -183,7 +193,9 @@ fn wrong_captions_and_queries_are_refused() {
         e.to_string()
     };
     let captions = |m: Matrix, pairs: Option<Vec<Option<u64>>>| {
-        move |p: &mut BuildParams| p.captions = Some(Captions { source: Arc::new(MemSource::new("captions", m.clone())), pairs: pairs.clone() })
+        move |p: &mut BuildParams| {
+            p.captions = Some(Captions { source: Arc::new(MemSource::new("captions", m.clone())), pairs: pairs.clone() })
+        }
     };
     let all = || npy("captions.npy");
     assert!(fault(&|p| p.queries = None, "IVF9(router),Flat").contains("--queries"));
@@ -191,7 +203,10 @@ fn wrong_captions_and_queries_are_refused() {
     assert!(fault(&|p| p.captions = None, "Paired9,Flat").contains("--captions"));
     assert!(fault(&captions(all(), None), "IVF9,Flat").contains("a paired index"));
     assert!(fault(&captions(Matrix::zeros(30, 7), None), "Paired9,Flat").contains("7 dimensions where 8"));
-    assert!(fault(&captions(Matrix::new(all().data()[..64].to_vec(), 8), None), "Paired9,Flat").contains("captions that have an image, 8"));
+    assert!(
+        fault(&captions(Matrix::new(all().data()[..64].to_vec(), 8), None), "Paired9,Flat")
+            .contains("captions that have an image, 8")
+    );
     assert!(fault(&captions(all(), Some(vec![Some(0); 359])), "Paired9,Flat").contains("one a caption, 360"));
     let mut pairs = vec![Some(0); 360];
     pairs[7] = Some(300);
