@@ -277,10 +277,10 @@ impl<'a> Judge<'a> {
         // about the largest value of a query, so that it takes no bits from the others
         let lift = (4.0 * length / (d as f64).sqrt()).max(f32::MIN_POSITIVE as f64);
         let mut rows = Matrix::zeros(nlist, d + 1);
-        for l in 0..nlist {
+        for (l, (&b, &p)) in layer.bias.iter().zip(&prior).enumerate() {
             let row = rows.row_mut(l);
             row[..d].copy_from_slice(weight.row(l));
-            row[d] = (((layer.bias[l] - prior[l]) as f64 - shared) / lift) as f32;
+            row[d] = (((b - p) as f64 - shared) / lift) as f32;
         }
         Router::new(rows, prior, lift as f32, metric)
     }
