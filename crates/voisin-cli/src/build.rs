@@ -127,7 +127,7 @@ pub struct PairedArgs {
     /// Captions for Paired: queries of the kind to come, among which the centroids lie; leave out those you test with
     #[arg(long, num_args = 1.., value_name = "FILE")]
     captions: Vec<String>,
-    /// The image of each caption, as `voisin exact -k 1 --base IMAGES --queries CAPTIONS -o FILE` writes it, or a .pt tuple of
+    /// The image of each caption, as `voisin pair --base IMAGES --queries CAPTIONS -o FILE` writes it, or a .pt tuple of
     /// similarities and indices [default: computed so]
     #[arg(long, value_name = "FILE", requires = "captions")]
     pairs: Option<String>,
@@ -155,7 +155,7 @@ impl PairedArgs {
             table.number(&ids)?;
         }
         if table.only_strings {
-            let hint = "write the pairs with row numbers, as `voisin exact -k 1 -o pairs.h5` does";
+            let hint = "write the pairs with row numbers, as `voisin pair -o pairs.h5` does";
             return Err(Fail::data(format!("{file}: string ids, but the base has none"), hint));
         }
         let pairs = (0..table.neighbors.len()).map(|i| table.neighbors.ids(i).first().copied()).collect();

@@ -38,10 +38,14 @@ fn pairs_computed_here_and_elsewhere_give_the_same_index() {
     assert_eq!(report["pairs"], 360);
     let (given, _) = built(&dir, "given", "Paired12,SQ8", &["--captions", &captions, "--pairs", &pairs]);
     let exact = dir.file("exact.h5");
-    good(&["exact", "-k", "1", "--base", &images, "--queries", &captions, "--metric", "cosine", "-o", &exact]);
+    good(&["pair", "--base", &images, "--queries", &captions, "--metric", "cosine", "-o", &exact]);
     let (computed, _) = built(&dir, "computed", "Paired12,SQ8", &["--captions", &captions, "--pairs", &exact]);
     let model = |index: &str| std::fs::read(Path::new(index).join("model.vsn")).unwrap();
     assert!(model(&own) == model(&given) && model(&own) == model(&computed));
+    // another index like it asks for no captions
+    let like = dir.file("like");
+    good(&["build", "--base", &images, "--metric", "cosine", "--like", &own, "-o", &like]);
+    assert_eq!(json(&["info", &like])["spec"], "Paired12,SQ8");
     // all lists: what the codes make of an exact search
     let truth = dir.file("truth.h5");
     good(&["exact", "--base", &images, "--queries", &queries, "--metric", "cosine", "-o", &truth]);
