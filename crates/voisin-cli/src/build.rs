@@ -1,11 +1,13 @@
 //! `voisin build`: an index from files of vectors.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Index, build};
-use voisin::partition::{KMeansParams, Precision, TrainParams};
-use voisin::{Error, Matrix, Metric, Spec, read_all};
+use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Captions, Index, build};
+use voisin::partition::{KMeansParams, PAIRED_ITERATIONS, Precision, RouterParams, TrainParams};
+use voisin::{Error, Matrix, Metric, Source, Spec, read_all};
+use voisin_io::read_neighbors;
 
 use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
@@ -21,6 +23,10 @@ const EXAMPLES: &str = "Examples:
   voisin build --base base.h5 --index 'IVF1024,RaBitQ4,Refine(SQ8)' -o index   (codes, and vectors to rank them by)
   voisin build --base base.h5 --index PCA64,IVF1024,SQ8 -o index    (the 64 directions of largest variance)
   voisin build --base base.h5 --queries old-queries.h5 -o index     (recall targets go by these queries)
+  voisin build --base images.h5 --index 'IVF1024(router),RaBitQ4' --queries captions.h5 -o index
+                                                                    (queries of another kind: a layer trained on them chooses the lists)
+  voisin build --base 'img_*.npy' --index Paired131072,SQ4 --captions captions.npy --pairs pairs.h5 -o index
+                                                                    (centroids among the captions; without --pairs they are computed)
   voisin build --base 'emb_*.npy' --index LMI320,Flat --train-size 100000 -o index
   voisin build --base base.h5 --index LMI320,Flat --model mlp.pth -o index     (no training)
   voisin build --base more.h5 --like index --first-id 100000 -o index-2     (another part, of the same model)
@@ -43,7 +49,8 @@ pub struct Build {
     #[command(flatten)]
     adapt: AdaptArgs,
     /// Kind of index: words for transform, lists, code, refinement, of which the code is needed. PCA64 or OPQ16;
-    /// IVF320 (k-means lists) or LMI320 (learned lists), LMI320(512-384); Flat, F16, SQ8, SQ4, PQ16 (8 bits a part),
+    /// IVF320 (k-means lists), LMI320 (learned lists), LMI320(512-384), or Paired320 (k-means among captions); with
+    /// (router), as in IVF320(router), a layer trained on --queries chooses the lists; Flat, F16, SQ8, SQ4, PQ16 (8 bits a part),
     /// PQ16x4 (4 bits), RaBitQ1 to RaBitQ8 (bits a value); Refine(Flat), Refine(F16) or Refine(SQ8)
     /// [default: by number and dimensions of the vectors; the reason is printed]
     #[arg(long, value_name = "SPEC")]
@@ -57,7 +64,8 @@ pub struct Build {
     /// Train on at most this many vectors [default: all for LMI, 256 a list for IVF]
     #[arg(long, value_name = "N")]
     train_size: Option<u64>,
-    /// Queries like those to come, on which recall targets are calibrated [default: rows of the base]
+    /// Queries like those to come: recall targets are calibrated on them, and a router is trained on them
+    /// [default: rows of the base]
     #[arg(long, num_args = 1.., value_name = "FILE")]
     queries: Vec<String>,
     /// Calibrate recall targets on at most this many queries; 0 for no calibration
@@ -74,6 +82,8 @@ pub struct Build {
     memory_limit: Option<u64>,
     #[command(flatten)]
     kmeans: KMeansArgs,
+    #[command(flatten)]
+    paired: PairedArgs,
     #[command(flatten)]
     train: TrainArgs,
 }
@@ -109,6 +119,54 @@ impl KMeansArgs {
         p.max_points_per_centroid = self.max_points.or(p.max_points_per_centroid);
         p.spherical |= self.spherical;
         p
+    }
+}
+
+/// Options of paired k-means and of a router.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Queries of another kind (Paired and router)")]
+pub struct PairedArgs {
+    /// Captions for Paired: queries of the kind to come, among which the centroids lie; leave out those you test with
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    captions: Vec<String>,
+    /// The image of each caption, as `voisin pair --base IMAGES --queries CAPTIONS -o FILE` writes it, or a .pt tuple of
+    /// similarities and indices [default: computed so]
+    #[arg(long, value_name = "FILE", requires = "captions")]
+    pairs: Option<String>,
+    /// Iterations of paired k-means [default: 10]
+    #[arg(long, value_name = "N")]
+    paired_niter: Option<usize>,
+    /// Passes over the queries in training the router, at most [default: 8]
+    #[arg(long, value_name = "N")]
+    router_epochs: Option<usize>,
+    /// Neighbours of each query whose lists the router learns [default: 10]
+    #[arg(long, value_name = "K")]
+    router_k: Option<usize>,
+}
+
+impl PairedArgs {
+    /// The captions, and the image of each where a file says it.
+    fn captions(&self, base: &dyn Source, adapt: &AdaptArgs) -> Result<Option<Captions>> {
+        if self.captions.is_empty() {
+            return Ok(None);
+        }
+        let source: Arc<dyn Source> = adapt.over(open_queries(&self.captions)?)?.into();
+        let Some(file) = &self.pairs else { return Ok(Some(Captions { source, pairs: None })) };
+        let mut table = read_neighbors(file, Some(1))?;
+        if let Some(ids) = base.ids()? {
+            table.number(&ids)?;
+        }
+        if table.only_strings {
+            let hint = "write the pairs with row numbers, as `voisin pair -o pairs.h5` does";
+            return Err(Fail::data(format!("{file}: string ids, but the base has none"), hint));
+        }
+        let pairs = (0..table.neighbors.len()).map(|i| table.neighbors.ids(i).first().copied()).collect();
+        Ok(Some(Captions { source, pairs: Some(pairs) }))
+    }
+
+    fn router(&self) -> RouterParams {
+        let usual = RouterParams::default();
+        RouterParams { epochs: self.router_epochs.unwrap_or(usual.epochs), k: self.router_k.unwrap_or(usual.k), ..usual }
     }
 }
 
@@ -174,6 +232,9 @@ impl Build {
             spec,
             metric,
             queries: calibration_queries(&self.queries, &self.adapt, base.dim(), metric)?,
+            captions: self.paired.captions(&*base, &self.adapt)?,
+            paired_niter: self.paired.paired_niter.unwrap_or(PAIRED_ITERATIONS),
+            router: self.paired.router(),
             calibrate: self.calibrate,
             seed: cx.common.seed,
             on_bad: self.base.on_bad.into(),
@@ -216,11 +277,27 @@ impl Build {
             o.set("loss", r.epochs.iter().map(|e| round(e.loss, 6)).collect::<Vec<_>>());
             o.set("accuracy", r.epochs.iter().map(|e| round(e.accuracy, 6)).collect::<Vec<_>>());
         }
+        o.set_some("pairs", r.pairs);
+        if let Some(router) = &r.router {
+            let losses: Vec<f64> = router.epochs.iter().map(|e| round(e.loss, 6)).collect();
+            let reach = router.reach.map(|x| round(x, 2));
+            o.set("router", serde_json::json!({ "trained_on": router.trained_on, "loss": losses, "reach": reach }));
+        }
         o.set_some("reason", r.reason.clone());
         let why = r.reason.as_ref().map(|w| format!(" ({w})")).unwrap_or_default();
         o.line(format!("{}{why}: {} vectors of {} dimensions, {}", r.spec, count(r.n), r.d, r.metric));
         if let Some(last) = r.epochs.last() {
             o.line(format!("model: loss {:.4}, accuracy {:.4} after {} epochs", last.loss, last.accuracy, r.epochs.len()));
+        }
+        if let Some(pairs) = r.pairs {
+            o.line(format!("centroids among {} captions that have an image", count(pairs)));
+        }
+        if let Some(router) = &r.router {
+            let [before, after] = router.reach;
+            o.line(format!(
+                "router: trained on {} queries; a neighbour's list is reached after {after:.0} vectors, by centroids after {before:.0} (geometric means, queries held out)",
+                count(router.trained_on as u64)
+            ));
         }
         if r.skipped > 0 {
             o.line(format!("{} rows that cannot be ranked were left out", count(r.skipped)));

@@ -106,6 +106,9 @@ fn hint(e: &Error) -> String {
         Error::Format { path, .. } if path.is_dir() => "name another folder, or the files that are meant".into(),
         Error::Format { path, .. } if path.is_file() => format!("`voisin info {}` shows what the file holds", path.display()),
         Error::Format { .. } => "`voisin info FILE` shows what a file holds".into(),
+        Error::Param { name, expected, .. } if name == "index" && expected.contains("--") => {
+            "such as: voisin build --base images.npy --index SPEC --queries queries.npy --captions captions.npy -o index".into()
+        }
         Error::Empty { .. } => "at least one vector is needed; `voisin info FILE` shows what a file holds".into(),
         Error::Param { name, .. } => format!("change {name}; `voisin COMMAND --help` lists every option with its range"),
         Error::Spec { .. } => "specs are words such as `Flat`, `IVF320,Flat`, `LMI320,Flat` or `LMI320(512-384),Flat`".into(),

@@ -77,6 +77,9 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
         let widths: Vec<String> = [i.d].iter().chain(hidden).chain([&i.nlist]).map(usize::to_string).collect();
         o.line(format!("model    MLP {}", widths.join("-")));
     }
+    if let Some([d, nlist]) = i.router {
+        o.line(format!("router   linear {d}-{nlist}, trained on queries, chooses the lists"));
+    }
     if let Some(transform) = &i.transform {
         o.line(format!("first    {transform}"));
     }

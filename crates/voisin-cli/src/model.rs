@@ -35,7 +35,7 @@ impl Model {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         check_folder(&self.out)?;
         let index = Index::open(&self.dir)?;
-        let Partition::Learned(mlp) = index.partition() else {
+        let Partition::Learned(mlp) = index.partition().stored() else {
             let message = format!("{}: {} has no model", self.dir.display(), index.spec());
             return Err(Fail::data(message, "only learned indexes have one: voisin build --index LMI320,Flat"));
         };

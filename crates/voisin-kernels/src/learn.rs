@@ -65,14 +65,20 @@ fn softmax_body(z: &mut [f32]) {
 }
 
 #[inline(always)]
-fn cross_entropy_body(z: &mut [f32], bias: &[f32], label: usize, scale: f32) -> (f32, bool) {
+fn cross_entropy_body(z: &mut [f32], bias: &[f32], labels: &[u32], scale: f32) -> (f32, bool) {
     z.iter_mut().zip(bias).for_each(|(z, &b)| *z += b);
-    let own = z[label];
+    let share = 1.0 / labels.len() as f32;
+    let (mut own, mut best) = (0.0, f32::NEG_INFINITY);
+    for &l in labels {
+        let z = z[l as usize];
+        own += z * share;
+        best = if z > best { z } else { best };
+    }
     let (top, sum) = exps(z);
     let factor = scale / sum;
     z.iter_mut().for_each(|v| *v *= factor);
-    z[label] -= scale;
-    (sum.ln() - (own - top), own == top)
+    labels.iter().for_each(|&l| z[l as usize] -= scale * share);
+    (sum.ln() - (own - top), best == top)
 }
 
 #[inline(always)]
@@ -158,13 +164,14 @@ levels! {
     /// # Panics
     /// If the lengths differ.
     bias_relu, bias_relu_body, bias_relu_v3, bias_relu_v4, (z: &mut [f32], bias: &[f32]) -> () { z.len() == bias.len() };
-    /// Turns logits without their bias into the gradient of scale · cross-entropy; returns the cross-entropy (not scaled)
-    /// and whether the label has the largest logit.
+    /// Turns logits without their bias into the gradient of scale · cross-entropy with labels that share the probability (one
+    /// that stands twice has twice the share); returns the cross-entropy (not scaled) and whether a label has the largest logit.
     ///
     /// # Panics
-    /// If the lengths differ or the label is beyond them.
+    /// If the lengths differ, there is no label, or one is beyond them.
     cross_entropy, cross_entropy_body, cross_entropy_v3, cross_entropy_v4,
-        (z: &mut [f32], bias: &[f32], label: usize, scale: f32) -> (f32, bool) { z.len() == bias.len() && label < z.len() };
+        (z: &mut [f32], bias: &[f32], labels: &[u32], scale: f32) -> (f32, bool)
+        { z.len() == bias.len() && !labels.is_empty() && labels.iter().all(|&l| (l as usize) < z.len()) };
     /// Zeroes the gradient where the unit was off.
     ///
     /// # Panics
@@ -206,7 +213,7 @@ mod tests {
         let z: Vec<f32> = (0..77).map(|i| (i as f32 * 0.7).sin() * 9.0).collect();
         let bias: Vec<f32> = (0..77).map(|i| (i as f32 * 0.3).cos()).collect();
         let (mut a, mut b) = (z.clone(), z.clone());
-        assert_eq!(cross_entropy(&mut a, &bias, 5, 0.25), cross_entropy_body(&mut b, &bias, 5, 0.25));
+        assert_eq!(cross_entropy(&mut a, &bias, &[5, 9], 0.25), cross_entropy_body(&mut b, &bias, &[5, 9], 0.25));
         assert_eq!(a, b);
         let s = AdamStep::new(3, 1e-3);
         let (mut m1, mut v1, mut m2, mut v2) = (bias.clone(), z.clone(), bias.clone(), z.clone());
@@ -219,15 +226,18 @@ mod tests {
     #[test]
     fn the_gradient_of_cross_entropy_is_its_slope() {
         let z: Vec<f64> = (0..9).map(|i| (i as f64).sin()).collect();
-        let loss = |z: &[f64]| (z.iter().map(|v| v.exp()).sum::<f64>()).ln() - z[4];
-        let mut g: Vec<f32> = z.iter().map(|&v| v as f32).collect();
-        let (l, _) = cross_entropy(&mut g, &[0.0; 9], 4, 1.0);
-        assert!((l as f64 - loss(&z)).abs() < 1e-6);
-        for i in 0..9 {
-            let (mut up, mut down) = (z.clone(), z.clone());
-            up[i] += 1e-5;
-            down[i] -= 1e-5;
-            assert!(((loss(&up) - loss(&down)) / 2e-5 - g[i] as f64).abs() < 1e-6);
+        for labels in [&[4u32][..], &[4, 1, 4, 0]] {
+            let own = |z: &[f64]| labels.iter().map(|&l| z[l as usize]).sum::<f64>() / labels.len() as f64;
+            let loss = |z: &[f64]| (z.iter().map(|v| v.exp()).sum::<f64>()).ln() - own(z);
+            let mut g: Vec<f32> = z.iter().map(|&v| v as f32).collect();
+            let (l, _) = cross_entropy(&mut g, &[0.0; 9], labels, 1.0);
+            assert!((l as f64 - loss(&z)).abs() < 1e-6);
+            for i in 0..9 {
+                let (mut up, mut down) = (z.clone(), z.clone());
+                up[i] += 1e-5;
+                down[i] -= 1e-5;
+                assert!(((loss(&up) - loss(&down)) / 2e-5 - g[i] as f64).abs() < 1e-6);
+            }
         }
     }
 }

@@ -17,6 +17,9 @@ fn sample(dir: &Path, spec: &str) -> PathBuf {
     let names = |range: std::ops::Range<usize>| -> Option<StringIds> { Some(range.map(|i| format!("id{i}")).collect()) };
     let mut p = BuildParams { spec: Some(spec.parse().unwrap()), metric: Metric::Cosine, ..Default::default() };
     p.train.epochs = Some(1);
+    if spec.contains("router") {
+        p.queries = Some(rows(12, 3));
+    }
     index::build(&MemSource::new("base", rows(N, 0)).with_ids(names(0..N)), &path, &p, &Quiet).unwrap();
     let more = MemSource::new("more", rows(6, 5)).with_ids(names(N..N + 6));
     index::add(&path, &more, &AddParams::default(), &Quiet).unwrap();
@@ -63,9 +66,14 @@ fn check(path: &Path, want: &str, noticed: &mut usize, what: &dyn Fn() -> String
 
 #[test]
 fn every_byte_of_every_file() {
-    for (spec, step) in
-        [("Flat", 7), ("IVF3,Flat", 5), ("LMI3(4),Flat", 1), ("PCA2,IVF3,RaBitQ4,Refine(SQ8)", 3), ("RaBitQ1,Refine(Flat)", 3)]
-    {
+    for (spec, step) in [
+        ("Flat", 7),
+        ("IVF3,Flat", 5),
+        ("IVF3(router),Flat", 5),
+        ("LMI3(4),Flat", 1),
+        ("PCA2,IVF3,RaBitQ4,Refine(SQ8)", 3),
+        ("RaBitQ1,Refine(Flat)", 3),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let path = sample(dir.path(), spec);
         let want = answers(&path).unwrap();

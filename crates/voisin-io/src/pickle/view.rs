@@ -147,11 +147,25 @@ impl View {
         Some(View { shape: vec![1, d], stride: vec![d, step], ..self.clone() })
     }
 
+    /// A 2-D view, or a 1-D one as a table of one column.
+    pub(crate) fn as_table(&self) -> Option<View> {
+        match (&self.shape[..], &self.stride[..]) {
+            (&[_, _], _) => Some(self.clone()),
+            (&[n], &[step]) => Some(View { shape: vec![n, 1], stride: vec![step, 1], ..self.clone() }),
+            _ => None,
+        }
+    }
+
     /// The rows of a 2-D view, read when they are asked for.
     ///
     /// # Errors
     /// Rows without values.
     pub(crate) fn source(&self, dataset: &str, ids: Option<StringIds>) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.raw(dataset, ids)?))
+    }
+
+    /// As [`View::source`], the type named.
+    pub(crate) fn raw(&self, dataset: &str, ids: Option<StringIds>) -> Result<RawSource> {
         let (n, d, size) = (self.shape[0], self.shape[1] as usize, self.elem.size() as u64);
         let layout = Layout {
             offset: self.bytes.offset() + self.offset * size,
@@ -162,7 +176,7 @@ impl View {
             row_stride: self.stride[0].saturating_mul(size),
             col_stride: if d == 1 { size } else { self.stride[1].saturating_mul(size) },
         };
-        Ok(Box::new(RawSource::new(self.bytes.file().clone(), layout, dataset)?.with_ids(ids)))
+        Ok(RawSource::new(self.bytes.file().clone(), layout, dataset)?.with_ids(ids))
     }
 }
 

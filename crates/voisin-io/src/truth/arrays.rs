@@ -118,7 +118,7 @@ fn open(archive: &mut Archive, name: &str) -> Result<RawSource> {
 }
 
 /// All values of a table of integers, row by row, and its columns.
-fn integers(source: &RawSource) -> Result<(Vec<i64>, usize)> {
+pub(super) fn integers(source: &RawSource) -> Result<(Vec<i64>, usize)> {
     let (Layout { offset, n, d, elem, big_endian, row_stride, col_stride }, file) = (*source.layout(), source.file());
     let bad = || Error::format(file.path(), format!("{} {} values where row numbers are expected", source.name(), elem.name()));
     let size = elem.size() as u64;

@@ -6,6 +6,7 @@
 mod arrays;
 mod hdf5;
 mod text;
+mod torch;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,6 +25,8 @@ pub enum DistanceKind {
     OneMinusDot,
     /// L2 squared, other metrics as reported (FAISS, big-ann).
     SquaredL2,
+    /// A dot product or cosine, larger for nearer vectors (torch).
+    Similarity,
     /// A TREC score: minus the distance, or the dot product.
     Score,
 }
@@ -54,7 +57,8 @@ pub struct Truth {
 
 /// Reads a table of neighbours: `path` or `path::dataset`, at most the first `k` of each row.
 ///
-/// HDF5 (ann-benchmarks, SISAP, as written here), `.ivecs`, `.ibin`, `.npy`, `.npz`, `.json`, `.csv`, `.tsv`, `.trec`, `.run`.
+/// HDF5 (ann-benchmarks, SISAP, as written here), `.ivecs`, `.ibin`, `.npy`, `.npz`, `.json`, `.csv`, `.tsv`, `.trec`, `.run`,
+/// `.pt` (a tuple of similarities and indices).
 /// SISAP's `knns` count from 1, all others from 0. The whole table is held in memory.
 ///
 /// # Errors
@@ -74,6 +78,7 @@ pub fn read_file(file: Arc<InFile>, dataset: Option<&str>, k: Option<usize>) -> 
     let head = file.head(8)?;
     let mut truth = match ending.as_str() {
         _ if head == *b"\x89HDF\r\n\x1a\n" => hdf5::read(file, dataset, k),
+        "pt" | "pth" => torch::read(file, k),
         _ if head.starts_with(crate::npy::MAGIC) => arrays::npy(file, k),
         _ if head.starts_with(b"PK\x03\x04") => arrays::npz(file, dataset, k),
         "h5" | "hdf5" => hdf5::read(file, dataset, k),
@@ -83,7 +88,9 @@ pub fn read_file(file: Arc<InFile>, dataset: Option<&str>, k: Option<usize>) -> 
         "csv" => text::table(&file, ',', k),
         "tsv" => text::table(&file, '\t', k),
         "trec" | "run" => text::trec(&file, k),
-        _ => Err(Error::format(&path, "no table of neighbours: .h5 .npz .npy .ivecs .ibin .json .csv .tsv .trec can be read")),
+        _ => {
+            Err(Error::format(&path, "no table of neighbours: .h5 .npz .npy .ivecs .ibin .json .csv .tsv .trec .pt can be read"))
+        }
     }?;
     if truth.name.is_empty() {
         truth.name = path.display().to_string();
@@ -110,6 +117,7 @@ impl Truth {
     pub fn reported(&self, metric: Metric) -> Neighbors {
         let convert = |d: f32| match (self.distances, metric) {
             (Some(DistanceKind::OneMinusDot), Metric::Ip) => 1.0 - d,
+            (Some(DistanceKind::Similarity), Metric::Cosine) => 1.0 - d,
             (Some(DistanceKind::SquaredL2), Metric::L2) => d.max(0.0).sqrt(),
             (Some(DistanceKind::Score), Metric::L2 | Metric::Cosine) => 0.0 - d,
             _ => d,

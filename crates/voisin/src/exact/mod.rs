@@ -145,7 +145,7 @@ pub fn exact_in_memory(base: Vectors<'_>, queries: Vectors<'_>, k: usize, metric
 }
 
 /// Vectors in memory under a name, for the checks.
-struct Named<'a>(&'a str, Vectors<'a>);
+pub(crate) struct Named<'a>(pub(crate) &'a str, pub(crate) Vectors<'a>);
 
 impl Source for Named<'_> {
     fn len(&self) -> u64 {

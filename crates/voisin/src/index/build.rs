@@ -7,7 +7,7 @@ use super::manifest::{FORMAT, IdKind, MANIFEST, Manifest, SEGMENTS};
 use super::params::{BuildParams, BuildReport, IdList, Ids};
 use super::segment::Shape;
 use super::store::{Job, check_segment_rows};
-use super::{calibrate, disk, opened};
+use super::{calibrate, disk, opened, pairs, route};
 use crate::{Error, PartitionSpec, Result, Source, Spec, TransformSpec, Watch};
 use std::collections::HashMap;
 use std::path::Path;
@@ -43,6 +43,8 @@ pub fn build(base: &dyn Source, dir: &Path, params: &BuildParams, watch: &dyn Wa
     let (spec, reason) = choose(base, params)?;
     check(base, &spec, params)?;
     calibrate::check_queries(base, params)?;
+    route::check(&spec, params)?;
+    pairs::check(base, &spec, params)?;
     let folder = Folder::prepare(dir)?;
     let done = run(base, dir, params, &spec, reason, watch);
     if done.is_err() {
@@ -246,6 +248,8 @@ fn run(
         trained_on: journal.trained_on,
         objective: learning.objective,
         epochs: learning.epochs,
+        pairs: learning.pairs,
+        router: learning.router,
         seconds,
         bytes: manifest.bytes(),
         resumed,
@@ -313,7 +317,9 @@ fn key(base: &dyn Source, params: &BuildParams, spec: &Spec, ids: &RowIds) -> u6
         params.memory_limit,
     ) + &calibrate::key(params)
         + &like.map(|digest| format!(" like {digest:x}")).unwrap_or_default()
-        + &if params.first_id > 0 { format!(" from {}", params.first_id) } else { String::new() };
+        + &if params.first_id > 0 { format!(" from {}", params.first_id) } else { String::new() }
+        + &pairs::key(params)
+        + &format!(" {:?}", params.router);
     xxh3_64(text.as_bytes())
 }
 

@@ -6,6 +6,7 @@ use super::ingest::{Loaded, RowIds};
 use super::manifest::Manifest;
 use super::opened::Opened;
 use super::params::{BuildParams, SearchParams};
+use super::route::held_step;
 use super::search::DEFAULT_REFINE;
 use super::targets::{Calibration, Codes, Curve, Level, VERSION, Yard, always_exact};
 use crate::exact::{ExactParams, exact, exact_in_memory};
@@ -99,7 +100,7 @@ fn calibrate(
     if params.calibrate == 0 || always_exact(&opened) || opened.manifest.n < 2 {
         return Ok(None);
     }
-    let asked = choose(base, whole, ids, params, watch)?;
+    let asked = choose(base, whole, ids, opened.spec.router, params, watch)?;
     if asked.rows.n() == 0 {
         return Ok(None);
     }
@@ -129,13 +130,22 @@ fn calibrate(
     Ok(Some(done))
 }
 
-/// Queries that were given, or rows of the base: fewer where the base is large.
-fn choose(base: &dyn Source, whole: Option<&Loaded>, ids: &RowIds, params: &BuildParams, watch: &dyn Watch) -> Result<Asked> {
+/// Queries that were given (where a router was trained on them, those held out), or rows of the base: fewer where the base is
+/// large.
+fn choose(
+    base: &dyn Source,
+    whole: Option<&Loaded>,
+    ids: &RowIds,
+    routed: bool,
+    params: &BuildParams,
+    watch: &dyn Watch,
+) -> Result<Asked> {
     let (n, d) = (base.len(), base.dim());
     let count = (EFFORT / (n as f64 * d as f64)).min(1e9) as usize;
     let count = count.max(LEAST).min(params.calibrate);
     if let Some(given) = &params.queries {
-        let step = given.n().div_ceil(count.max(1)).max(1);
+        let held = if routed { held_step(given.n()) } else { 1 };
+        let step = given.n().div_ceil(held).div_ceil(count.max(1)).max(1) * held;
         let rows = given.view().iter().step_by(step).flatten().copied().collect();
         return Ok(Asked { rows: Matrix::new(rows, d), own: None });
     }

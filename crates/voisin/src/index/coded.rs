@@ -80,7 +80,9 @@ impl<'a> Coded<'a> {
         let n = queries.prepared.n();
         let found = (0..n).map(|_| Mutex::new(Found::new(keep))).collect();
         let limits = (0..n).map(|_| AtomicU32::new(f32::INFINITY.to_bits())).collect();
-        let scored = matches!(index.partition, Partition::KMeans(_)) && index.manifest.metric != Metric::Ip;
+        // the scores of centroids are distances to the centres only where these are the same
+        let own = index.own_centres.is_some();
+        let scored = matches!(index.partition, Partition::KMeans(_)) && !own && index.manifest.metric != Metric::Ip;
         Ok(Coded { index, queries, code, filter, scored, asked, found, limits, keep })
     }
 

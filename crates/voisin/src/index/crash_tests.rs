@@ -1,7 +1,7 @@
 //! Stopping after every single step on disk: what was there before is still there, and the next run completes the work.
 
 use super::disk::{Failure, fail_after};
-use super::params::{AddParams, BuildParams, IdList, Ids};
+use super::params::{AddParams, BuildParams, Captions, IdList, Ids};
 use super::{Index, add, build, compact, remove, verify};
 use crate::{Matrix, MemSource, Quiet, Result, SearchParams};
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ pub(super) fn rows(n: usize, salt: usize) -> MemSource {
 
 /// Plain vectors, and codes that are refined.
 pub(super) const SPECS: [&str; 2] = ["IVF4,Flat", "PCA4,IVF4,RaBitQ4,Refine(SQ8)"];
+/// What is learned from captions and queries.
+const LEARNED: &str = "Paired4(router),SQ4";
 
 fn params() -> BuildParams {
     coded(SPECS[0])
@@ -22,6 +24,10 @@ fn params() -> BuildParams {
 pub(super) fn coded(spec: &str) -> BuildParams {
     let mut p = BuildParams { spec: Some(spec.parse().unwrap()), segment_rows: Some(40), seed: 3, ..Default::default() };
     p.kmeans.niter = 3;
+    if spec.contains("router") {
+        p.queries = Some(Matrix::new(rows(30, 7).view().data().to_vec(), 6));
+        p.captions = Some(Captions { source: std::sync::Arc::new(rows(40, 8)), pairs: None });
+    }
     p
 }
 
@@ -98,7 +104,7 @@ fn at_every_step(start: Option<&Path>, kind: Failure, work: &dyn Fn(&Path) -> Re
 
 #[test]
 fn a_build_killed_anywhere_resumes_to_the_same_bytes() {
-    for spec in SPECS {
+    for spec in SPECS.into_iter().chain([LEARNED]) {
         let temporary = tempfile::tempdir().unwrap();
         let whole = temporary.path().join("whole");
         let base = rows(150, 1);

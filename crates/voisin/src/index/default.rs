@@ -25,11 +25,11 @@ pub fn default_spec(n: u64, d: usize, metric: Metric) -> (Spec, String) {
     let partition = PartitionSpec::KMeans { nlist };
     let lists = format!("{n} vectors: about 4·sqrt(n) k-means lists");
     if d < CODED_FROM {
-        let spec = Spec { transform: None, partition, score: Score::Scalar(ScalarKind::Sq8), refine: None };
+        let spec = Spec { transform: None, partition, router: false, score: Score::Scalar(ScalarKind::Sq8), refine: None };
         return (spec, format!("{lists}; 8 bits a value, as {d} dimensions are few for smaller codes"));
     }
     let refine = Some(RefineSpec::Scalar(ScalarKind::Sq8));
-    let spec = Spec { transform: None, partition, score: Score::RaBitQ { bits: BITS }, refine };
+    let spec = Spec { transform: None, partition, router: false, score: Score::RaBitQ { bits: BITS }, refine };
     (spec, format!("{lists}; {BITS} bits a value to find candidates, 8 to rank them"))
 }
 

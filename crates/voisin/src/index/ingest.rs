@@ -152,11 +152,14 @@ pub(super) fn directed(rows: Vectors<'_>, metric: Metric) -> Cow<'_, [f32]> {
     if metric != Metric::Cosine {
         return Cow::Borrowed(rows.data());
     }
-    let mut out = Matrix::zeros(rows.n(), rows.d()).into_data();
-    out.par_chunks_mut(rows.d()).zip(rows.data().par_chunks(rows.d())).for_each(|(to, from)| {
-        let norm = dot_f64(from, from).sqrt();
-        let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        to.iter_mut().zip(from).for_each(|(t, &f)| *t = (f as f64 * inverse) as f32);
-    });
+    let mut out = rows.data().to_vec();
+    out.par_chunks_mut(rows.d()).for_each(to_unit);
     Cow::Owned(out)
+}
+
+/// Brings a row to unit length; a zero row stays.
+pub(super) fn to_unit(row: &mut [f32]) {
+    let norm = dot_f64(row, row).sqrt();
+    let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+    row.iter_mut().for_each(|x| *x = (*x as f64 * inverse) as f32);
 }

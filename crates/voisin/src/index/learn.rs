@@ -2,10 +2,13 @@
 
 use super::ingest::{Journal, Loaded, directed, load};
 use super::model::{self, Model};
-use super::params::{BuildParams, Seconds};
+use super::params::{BuildParams, RouterReport, Seconds};
 use super::refine::Refine;
+use super::{pairs, route};
 use crate::encode::{Codec, Training};
-use crate::partition::{Centroids, Epoch, KMeansParams, Partition, TrainParams, draw, kmeans, train_mlp};
+use crate::partition::{
+    Centroids, Epoch, KMeansParams, PairedData, Partition, Routed, TrainParams, draw, kmeans, paired_kmeans, train_mlp,
+};
 use crate::transform::{Linear, opq, pca};
 use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Source, Spec, TransformSpec, Vectors, Watch};
 use std::borrow::Cow;
@@ -17,9 +20,11 @@ const ROWS_A_LIST: u64 = 256;
 /// Lists for which rows are drawn at least where a code is trained: as many as product codes have centroids.
 const CODE_LISTS: u64 = 256;
 
-/// Bytes of vectors that may be held in memory at once. k-means, unit lengths and a transform need as much again each.
-fn held(memory_limit: Option<u64>) -> u64 {
-    memory_limit.map_or(2 << 30, |l| l / 4)
+/// Bytes of vectors that may be held in memory at once. k-means, unit lengths and a transform need as much again each. Beside
+/// pairs, which take half of the limit, it is less.
+fn held(spec: &Spec, memory_limit: Option<u64>) -> u64 {
+    let part = if matches!(spec.partition, PartitionSpec::Paired { .. }) { 8 } else { 4 };
+    memory_limit.map_or(2 << 30, |l| l / part)
 }
 
 pub(super) struct Learning<'a> {
@@ -32,11 +37,27 @@ pub(super) struct Learning<'a> {
     pub(super) whole: Option<Loaded>,
     pub(super) objective: Vec<f64>,
     pub(super) epochs: Vec<Epoch>,
+    pub(super) pairs: Option<u64>,
+    pub(super) router: Option<RouterReport>,
+    /// Where the router begins.
+    begin: Option<route::Begin>,
 }
 
 impl<'a> Learning<'a> {
     pub(super) fn new(base: &'a dyn Source, params: &'a BuildParams, spec: &'a Spec, watch: &'a dyn Watch) -> Learning<'a> {
-        Learning { base, params, spec, watch, seconds: Seconds::default(), whole: None, objective: vec![], epochs: vec![] }
+        Learning {
+            base,
+            params,
+            spec,
+            watch,
+            seconds: Seconds::default(),
+            whole: None,
+            objective: vec![],
+            epochs: vec![],
+            pairs: None,
+            router: None,
+            begin: None,
+        }
     }
 
     /// The model, trained now or by the run that is resumed.
@@ -48,7 +69,7 @@ impl<'a> Learning<'a> {
         if let Some(entry) = &journal.model {
             return model::load(dir, entry, self.spec, params.metric, d);
         }
-        let (model, trained_on) = if let Some(like) = &params.like {
+        let (mut model, trained_on) = if let Some(like) = &params.like {
             (super::Index::open(like)?.0.model.as_ref().clone(), 0)
         } else if self.trains() {
             self.train()?
@@ -56,6 +77,7 @@ impl<'a> Learning<'a> {
             let partition = params.model.clone().map_or(Partition::One, Partition::Learned);
             (Model::new(self.spec, None, partition), 0)
         };
+        self.route(&mut model)?;
         let file = if journal.generation == 1 { "model.vsn".to_owned() } else { format!("model.{:05}.vsn", journal.generation) };
         let start = Instant::now();
         journal.model = Some(model::save(&model, d, dir, &file)?);
@@ -73,13 +95,13 @@ impl<'a> Learning<'a> {
     /// Whether anything is learned from rows.
     fn trains(&self) -> bool {
         let coded = self.spec.score != Score::Flat || matches!(self.spec.refine, Some(RefineSpec::Scalar(_)));
-        self.partitions() || coded || self.spec.transform.is_some()
+        self.partitions() || coded || self.spec.transform.is_some() || self.spec.router
     }
 
     /// Reads all rows where they fit.
     fn hold(&mut self) -> Result<()> {
         let (n, d) = (self.base.len(), self.base.dim() as u64);
-        if n.checked_mul(4 * d).is_none_or(|bytes| bytes > held(self.params.memory_limit)) {
+        if n.checked_mul(4 * d).is_none_or(|bytes| bytes > held(self.spec, self.params.memory_limit)) {
             return Ok(());
         }
         let start = Instant::now();
@@ -98,7 +120,7 @@ impl<'a> Learning<'a> {
             PartitionSpec::Learned { .. } if self.partitions() => u64::MAX,
             _ => ROWS_A_LIST * nlist.max(if coded { CODE_LISTS } else { 1 }),
         };
-        let fits = (held(self.params.memory_limit) / (4 * self.base.dim() as u64)).max(nlist);
+        let fits = (held(self.spec, self.params.memory_limit) / (4 * self.base.dim() as u64)).max(nlist);
         self.params.train_size.unwrap_or(usual.min(fits))
     }
 
@@ -119,14 +141,14 @@ impl<'a> Learning<'a> {
         };
         *(if whole.is_some() { &mut self.seconds.encode } else { &mut self.seconds.read }) += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let learned = self.learn(sample, d)?;
+        let learned = self.learn(sample, d, whole.as_ref())?;
         self.seconds.train += start.elapsed().as_secs_f64();
         self.whole = whole;
         Ok(learned)
     }
 
     /// Learns everything from rows as they came, which are let go as soon as they are not needed.
-    fn learn(&mut self, sample: Cow<'_, [f32]>, d: usize) -> Result<(Model, u64)> {
+    fn learn(&mut self, sample: Cow<'_, [f32]>, d: usize, whole: Option<&Loaded>) -> Result<(Model, u64)> {
         let refine = Refine::train(self.spec, Vectors::new(&sample, d));
         let unit = unit_length(sample, d, self.params.metric);
         let transform = self.transform(Vectors::new(&unit, d))?;
@@ -135,15 +157,20 @@ impl<'a> Learning<'a> {
             Some(map) => transformed(map, unit, d),
         };
         let rows = Vectors::new(&rows, transform.as_ref().map_or(d, |t| t.weight.n()));
-        let (partition, mut lists) = self.partition(rows)?;
+        let (partition, mut lists) = self.partition(rows, transform.as_ref(), whole)?;
         let mut model = Model::new(self.spec, transform, partition);
         model.refine = refine;
+        // what is stored in a list is what the model puts there, not k-means
+        let asked = self.spec.score != Score::Flat || self.spec.router;
+        if asked && (lists.is_empty() || matches!(model.partition, Partition::Learned(_))) {
+            lists = model.partition.assign(rows);
+        }
+        if self.spec.router {
+            self.begin = Some(begin(&model.partition, rows, &lists));
+        }
         if self.spec.score != Score::Flat {
-            // what is stored in a list is what the model puts there, not k-means
-            if lists.is_empty() || matches!(model.partition, Partition::Learned(_)) {
-                lists = model.partition.assign(rows);
-            }
-            if Codec::uses_centres(self.spec) && !matches!(model.partition, Partition::KMeans(_)) {
+            // the centroids of pairs lie among captions, not among what is stored
+            if Codec::uses_centres(self.spec) && !matches!(self.spec.partition, PartitionSpec::KMeans { .. }) {
                 model.own_centres = Some(means(rows, &lists, self.spec.nlist()));
             }
             let with = Training {
@@ -170,7 +197,12 @@ impl<'a> Learning<'a> {
     }
 
     /// The partition, and the list of each row where k-means knows it.
-    fn partition(&mut self, rows: Vectors<'_>) -> Result<(Partition, Vec<u32>)> {
+    fn partition(
+        &mut self,
+        rows: Vectors<'_>,
+        transform: Option<&Linear>,
+        whole: Option<&Loaded>,
+    ) -> Result<(Partition, Vec<u32>)> {
         let (params, nlist) = (self.params, self.spec.nlist());
         if let Some(given) = &params.model {
             return Ok((Partition::Learned(given.clone()), vec![]));
@@ -185,10 +217,14 @@ impl<'a> Learning<'a> {
         // directions are partitioned by directions: on short texts against long ones 1,024 lists then hold 1.1 points more of the
         // true ten at 64 lists, and a tenth fewer vectors are compared
         let unit = params.metric == Metric::Cosine && self.spec.transform.is_none();
-        let spherical = params.kmeans.spherical || (unit && matches!(self.spec.partition, PartitionSpec::KMeans { .. }));
+        let learned = matches!(self.spec.partition, PartitionSpec::Learned { .. });
+        let spherical = params.kmeans.spherical || (unit && !learned);
         let k = KMeansParams { k: nlist, seed: params.seed, spherical, ..params.kmeans.clone() };
         let clusters = kmeans(rows, &k, self.watch)?;
         self.objective = clusters.objective;
+        if matches!(self.spec.partition, PartitionSpec::Paired { .. }) {
+            return Ok((self.paired(clusters.centroids, transform, whole)?, vec![]));
+        }
         let PartitionSpec::Learned { hidden, .. } = &self.spec.partition else {
             return Ok((Partition::KMeans(Centroids::new(clusters.centroids, params.metric)), clusters.assignment));
         };
@@ -198,6 +234,44 @@ impl<'a> Learning<'a> {
         self.epochs = trained.epochs;
         Ok((Partition::Learned(trained.mlp), clusters.assignment))
     }
+
+    /// Centroids of the images, moved to the captions.
+    fn paired(&mut self, start: Matrix, transform: Option<&Linear>, whole: Option<&Loaded>) -> Result<Partition> {
+        let params = self.params;
+        let pairs = pairs::load(self.base, whole, self.spec, params, self.watch)?;
+        let captions = pairs::prepared(pairs.captions, params.metric, transform);
+        let images = pairs::prepared(pairs.images, params.metric, transform);
+        let data = PairedData { captions: captions.view(), images: images.view(), image_of: &pairs.image_of };
+        // where directions count and nothing was subtracted from them
+        let unit = params.metric != Metric::L2 && transform.is_none();
+        let found = paired_kmeans(&data, start, params.paired_niter, unit, self.watch)?;
+        self.objective = found.objective;
+        self.pairs = Some(pairs.image_of.len() as u64);
+        Ok(Partition::KMeans(Centroids::new(found.centroids, params.metric)))
+    }
+
+    /// Trains the router, where the spec has one.
+    fn route(&mut self, model: &mut Model) -> Result<()> {
+        let Some(begin) = self.begin.take() else { return Ok(()) };
+        let start = Instant::now();
+        let r = route::train(&begin, model, self.base, self.whole.as_ref(), self.params, self.watch)?;
+        self.router = Some(RouterReport { trained_on: r.trained_on, epochs: r.epochs, reach: r.reach });
+        let stored = std::mem::replace(&mut model.partition, Partition::One);
+        model.partition = Partition::Routed(Box::new(Routed { stored, router: r.router }));
+        self.seconds.train += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+/// The centroids of the lists (means of what a model puts there), and how many rows each has.
+fn begin(partition: &Partition, rows: Vectors<'_>, lists: &[u32]) -> route::Begin {
+    let centroids = match partition {
+        Partition::KMeans(c) => c.matrix().clone(),
+        other => means(rows, lists, other.nlist()),
+    };
+    let mut sizes = vec![0; partition.nlist()];
+    lists.iter().for_each(|&l| sizes[l as usize] += 1);
+    route::Begin { centroids, sizes }
 }
 
 /// Rows at unit length under cosine; those that came are let go where they are not these.
@@ -230,7 +304,7 @@ fn means(rows: Vectors<'_>, lists: &[u32], nlist: usize) -> Matrix {
 }
 
 /// Rows in memory as a source.
-struct Held<'a>(&'a Loaded, &'a dyn Source);
+pub(super) struct Held<'a>(pub(super) &'a Loaded, pub(super) &'a dyn Source);
 
 impl Source for Held<'_> {
     fn len(&self) -> u64 {

@@ -30,8 +30,10 @@ mod merge;
 mod model;
 mod mutate;
 mod opened;
+mod pairs;
 mod params;
 mod refine;
+mod route;
 mod scan;
 mod search;
 mod segment;
@@ -54,8 +56,8 @@ pub use filter::{Filter, FilterKind};
 pub use merge::merge;
 pub use mutate::{add, compact, remove};
 pub use params::{
-    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, CompactReport, FolderInfo, IdList, Ids, IndexInfo,
-    MergeParams, MergeReport, Problem, RemoveReport, SearchParams, SearchResult, Seconds, VerifyReport,
+    AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, Captions, CompactReport, FolderInfo, IdList, Ids, IndexInfo,
+    MergeParams, MergeReport, Problem, RemoveReport, RouterReport, SearchParams, SearchResult, Seconds, VerifyReport,
 };
 pub use targets::{Calibration, Promise};
 pub use verify::verify;
@@ -157,7 +159,8 @@ impl Index {
                 best: c.best(),
             }),
             folders: if folders.len() > 1 { folders } else { vec![] },
-            hidden: if let Partition::Learned(m) = &self.0.partition { Some(m.hidden()) } else { None },
+            hidden: if let Partition::Learned(m) = self.0.partition.stored() { Some(m.hidden()) } else { None },
+            router: self.0.partition.router().map(|r| [r.d(), r.nlist()]),
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `sizes` | u64 dimensions of the vectors, of what is partitioned and coded |
 //! | `shape`, `weights`, `bias` | the partition: u64 outputs and inputs of each layer; centroids are one layer without bias |
 //! | `map` | the transform: weight, bias |
+//! | `router` | the router, where the spec has one: f32 lift, what was taken off each logit, rows of the layer |
 //! | `centres` | f32, a row a list, where codes are relative to centres that are no centroids |
 //! | `codec`, `refine` | what the code and the refinement were trained to |
 
@@ -13,7 +14,7 @@ use super::ingest::directed;
 use super::manifest::{Digest, FileEntry};
 use super::refine::Refine;
 use crate::encode::Codec;
-use crate::partition::{self, Centroids, Mlp, Partition};
+use crate::partition::{self, Centroids, Mlp, Partition, Routed, Router};
 use crate::transform::Linear;
 use crate::{Error, Matrix, Metric, PartitionSpec, Result, Spec, TransformSpec, Vectors};
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ const MAP: &[u8; 8] = b"map\0\0\0\0\0";
 const CENTRES: &[u8; 8] = b"centres\0";
 const CODEC: &[u8; 8] = b"codec\0\0\0";
 const REFINE: &[u8; 8] = b"refine\0\0";
+const ROUTER: &[u8; 8] = b"router\0\0";
 const BLOCKS: usize = 8;
 /// Most dimensions of anything.
 const MOST: u64 = 1 << 24;
@@ -60,7 +62,7 @@ impl Model {
     /// What codes are relative to, nlist x d (transformed): the centroids, or means of training rows; `None` where they
     /// are not.
     pub(crate) fn centres(&self) -> Option<&Matrix> {
-        match (&self.own_centres, &self.partition) {
+        match (&self.own_centres, self.partition.stored()) {
             _ if !self.relative => None,
             (Some(m), _) => Some(m),
             (None, Partition::KMeans(c)) => Some(c.matrix()),
@@ -95,10 +97,11 @@ impl Model {
 
 /// Writes a model of vectors of `d` dimensions as `dir/file`.
 pub(super) fn save(model: &Model, d: usize, dir: &Path, file: &str) -> Result<FileEntry> {
-    let mut w = BlockWriter::create(&dir.join(file), MAGIC, BLOCKS)?;
+    let router = model.partition.router();
+    let mut w = BlockWriter::create(&dir.join(file), MAGIC, BLOCKS + router.is_some() as usize)?;
     w.block(SIZES, bytemuck::cast_slice(&[d as u64, model.code_d(d) as u64]))?;
-    let layers: Vec<(&Matrix, &[f32])> = match &model.partition {
-        Partition::One => vec![],
+    let layers: Vec<(&Matrix, &[f32])> = match model.partition.stored() {
+        Partition::One | Partition::Routed(_) => vec![],
         Partition::KMeans(c) => vec![(c.matrix(), &[])],
         Partition::Learned(m) => m.layers().iter().map(|l| (&l.weight, &l.bias[..])).collect(),
     };
@@ -118,6 +121,11 @@ pub(super) fn save(model: &Model, d: usize, dir: &Path, file: &str) -> Result<Fi
     ] {
         w.begin(tag)?;
         values.iter().try_for_each(|v| w.put(bytemuck::cast_slice(v)))?;
+        w.end();
+    }
+    if let Some(r) = router {
+        w.begin(ROUTER)?;
+        [&[r.lift()], r.prior(), r.rows().data()].iter().try_for_each(|v| w.put(bytemuck::cast_slice(v)))?;
         w.end();
     }
     let (bytes, digest) = w.finish()?;
@@ -148,7 +156,11 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
             Some(Linear::new(Matrix::new(weight.to_vec(), d), bias.to_vec()))
         }
     };
-    let partition = load_partition(&blocks, &path, spec, metric, code_d)?;
+    let mut partition = load_partition(&blocks, &path, spec, metric, code_d)?;
+    if spec.router {
+        let router = load_router(&blocks, &path, spec, metric, code_d)?;
+        partition = Partition::Routed(Box::new(Routed { stored: partition, router }));
+    }
     let mut model = Model::new(spec, transform, partition);
     let own = model.relative && !matches!(spec.partition, PartitionSpec::KMeans { .. });
     let count = if own { (spec.nlist() as u64).checked_mul(out) } else { Some(0) };
@@ -197,7 +209,9 @@ fn load_partition(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: 
     };
     let partition = match (&spec.partition, shape) {
         (PartitionSpec::One, []) => Partition::One,
-        (PartitionSpec::KMeans { .. }, [one]) => Partition::KMeans(Centroids::new(take(one), metric)),
+        (PartitionSpec::KMeans { .. } | PartitionSpec::Paired { .. }, [one]) => {
+            Partition::KMeans(Centroids::new(take(one), metric))
+        }
         (PartitionSpec::Learned { .. }, layers) => {
             let layers = layers.iter().map(|l| {
                 let (now, later) = biases.split_at(l[0] as usize);
@@ -212,6 +226,14 @@ fn load_partition(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: 
         return Err(wrong(&format!("{} lists where the spec says {}", partition.nlist(), spec.nlist())));
     }
     Ok(partition)
+}
+
+fn load_router(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: usize) -> Result<Router> {
+    let nlist = spec.nlist();
+    let count = (nlist as u64).checked_mul(d as u64 + 2).and_then(|c| c.checked_add(1));
+    let all = floats(blocks, ROUTER, count.ok_or_else(|| Error::corrupt(path, "its router is too large"))?)?;
+    let (prior, rows) = all[1..].split_at(nlist);
+    Ok(Router::new(Matrix::new(rows.to_vec(), d + 1), prior.to_vec(), all[0], metric))
 }
 
 /// All that is wrong with the file of a model.

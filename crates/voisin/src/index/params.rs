@@ -2,8 +2,8 @@
 
 use super::filter::Filter;
 use super::targets::Promise;
-use crate::partition::{Epoch, KMeansParams, Mlp, TrainParams};
-use crate::{Matrix, Metric, Neighbors, OnBad, Spec, StringIds};
+use crate::partition::{Epoch, KMeansParams, Mlp, PAIRED_ITERATIONS, RouterParams, TrainParams};
+use crate::{Matrix, Metric, Neighbors, OnBad, Source, Spec, StringIds};
 use std::sync::Arc;
 
 /// Ids that somebody names.
@@ -50,6 +50,22 @@ pub enum Ids {
     Given(IdList),
 }
 
+/// Captions for paired k-means, and which image each belongs to.
+#[derive(Clone)]
+pub struct Captions {
+    /// The captions, of the dimensions of the base.
+    pub source: Arc<dyn Source>,
+    /// The row of the base that each caption belongs to, `None` for one that is left out; without it its nearest by exact search.
+    pub pairs: Option<Vec<Option<u64>>>,
+}
+
+impl std::fmt::Debug for Captions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pairs = self.pairs.as_ref().map(Vec::len);
+        f.debug_struct("Captions").field("source", &self.source.name()).field("pairs", &pairs).finish()
+    }
+}
+
 /// What to build and how.
 #[derive(Clone, Debug)]
 pub struct BuildParams {
@@ -75,7 +91,14 @@ pub struct BuildParams {
     pub segment_rows: Option<u64>,
     /// Where ids come from.
     pub ids: Ids,
-    /// Queries that stand for those to come: recall targets are calibrated on them, instead of on rows of the base.
+    /// Captions that the centroids of a paired index move to.
+    pub captions: Option<Captions>,
+    /// Iterations of paired k-means.
+    pub paired_niter: usize,
+    /// Training of a router; `held` and `seed` are set by the build.
+    pub router: RouterParams,
+    /// Queries that stand for those to come: a router is trained on them, and recall targets are calibrated on them (on those
+    /// that a router was not trained on), instead of on rows of the base.
     pub queries: Option<Matrix>,
     /// The folder of an index whose model is taken as it is: nothing is learned, and both can be searched as one. Spec and
     /// metric must be the same.
@@ -100,6 +123,9 @@ impl Default for BuildParams {
             train_size: None,
             segment_rows: None,
             ids: Ids::FromSource,
+            captions: None,
+            paired_niter: PAIRED_ITERATIONS,
+            router: RouterParams::default(),
             queries: None,
             like: None,
             first_id: 0,
@@ -127,6 +153,18 @@ pub struct Seconds {
     pub total: f64,
 }
 
+/// What training a router came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouterReport {
+    /// Queries trained on.
+    pub trained_on: usize,
+    /// Loss of each epoch.
+    pub epochs: Vec<Epoch>,
+    /// Vectors compared until the list of a true neighbour was reached, as a geometric mean over queries held out: by the
+    /// centroids, and by the router.
+    pub reach: [f64; 2],
+}
+
 /// What a build did.
 #[derive(Clone, Debug)]
 pub struct BuildReport {
@@ -148,6 +186,10 @@ pub struct BuildReport {
     pub objective: Vec<f64>,
     /// Loss and accuracy of each epoch of a learned index.
     pub epochs: Vec<Epoch>,
+    /// Pairs of caption and image that paired k-means saw.
+    pub pairs: Option<u64>,
+    /// The router, where one was trained in this run.
+    pub router: Option<RouterReport>,
     /// Time by stage.
     pub seconds: Seconds,
     /// Bytes on disk.
@@ -368,6 +410,9 @@ pub struct IndexInfo {
     /// Hidden layers of a learned index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
+    /// Inputs and outputs of the router, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<[usize; 2]>,
 }
 
 /// What is known of the recall targets of an index.

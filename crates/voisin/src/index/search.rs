@@ -6,7 +6,7 @@ use super::params::{SearchParams, SearchResult};
 use super::scan::{Queries, Scan};
 use super::small;
 use super::targets::Plan;
-use crate::partition::{Partition, RouteParams, Routes};
+use crate::partition::{RouteParams, Routes};
 use crate::{Error, Metric, Neighbors, Result, Vectors, screen};
 use rayon::prelude::*;
 
@@ -48,11 +48,11 @@ impl Index {
             if !(0.0..=1.0).contains(&mass) {
                 return Err(Error::param("mass", mass, "a probability from 0 to 1"));
             }
-            if !matches!(self.partition(), Partition::Learned(_)) {
+            if !self.partition().has_mass() {
                 return Err(Error::param(
                     "mass",
                     mass,
-                    format!("only a learned index has probabilities, this is {}", self.spec()),
+                    format!("only a learned index or one with a router has probabilities, this is {}", self.spec()),
                 ));
             }
         }

@@ -4,7 +4,7 @@
 //! on queries that somebody gave or on rows of the base. With d₁ <= d₂ <= ... the distances to the centroids, list i is
 //! visited if (dᵢ² − d₁²) / (d₁·√(d₁₆² − d₁²)) is within a reach. The gap to the nearest list alone is the rule of SPANN
 //! (Chen et al., arXiv:2111.08566, §3.2); dividing by what the query sees around it adapts the reach to dense and to
-//! empty regions. A learned partition compares logarithms of probabilities instead, inner products compare products.
+//! empty regions. A learned partition and a router compare logarithms of probabilities instead, inner products compare products.
 //! The reach of a target, and what the codes lose on top of it, are read off a curve.
 
 use super::Index;
@@ -243,7 +243,7 @@ impl Yard {
         let around = scores.get(AROUND.min(scores.len().saturating_sub(1))).map_or(0.0, |s| best - height(*s));
         let unit = match partition {
             Partition::One => 1.0,
-            Partition::Learned(_) => around.sqrt().sqrt(),
+            Partition::Learned(_) | Partition::Routed(_) => around.sqrt().sqrt(),
             Partition::KMeans(c) if c.metric() == Metric::Ip => {
                 let norm = dot_f64(query, query).sqrt() as f32;
                 let stranger = if typical <= 0.0 {

@@ -110,12 +110,7 @@ impl Centroids {
         let unit = |s: &mut Scratch, u: usize| self.unit(queries.rows(u * UNIT..((u + 1) * UNIT).min(n)), keep, effort, s);
         let parts: Vec<Routes> = (0..units).into_par_iter().map_init(Scratch::default, unit).collect();
         let mut all = Routes { offsets: vec![0], lists: Vec::with_capacity(n * keep), scores: Vec::with_capacity(n * keep) };
-        for part in parts {
-            let before = all.lists.len();
-            all.offsets.extend(part.offsets[1..].iter().map(|o| o + before));
-            all.lists.extend_from_slice(&part.lists);
-            all.scores.extend_from_slice(&part.scores);
-        }
+        parts.iter().for_each(|part| all.append(part));
         all
     }
 

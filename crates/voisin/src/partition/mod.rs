@@ -9,8 +9,11 @@ mod large;
 mod mlp;
 mod nearest;
 mod network;
+mod paired;
 pub(crate) mod product;
 mod rng;
+mod router;
+mod router_train;
 mod sample;
 mod seeding;
 mod table;
@@ -20,7 +23,10 @@ mod warm;
 pub use centroids::Centroids;
 pub use kmeans::{Init, KMeansParams, KMeansResult, kmeans, kmeans_source};
 pub use mlp::{Linear, Mlp};
+pub use paired::{PAIRED_ITERATIONS, PairedData, PairedResult, distinct, paired_kmeans};
 pub(crate) use rng::Random;
+pub use router::Router;
+pub use router_train::{RouterData, RouterParams, RouterResult, router_bytes, train_router};
 pub(crate) use sample::draw;
 pub use sample::{Sample, sample};
 pub use train::{Epoch, Precision, Recipe, Schedule, TrainParams, TrainResult, train_mlp};
@@ -32,10 +38,21 @@ use crate::Vectors;
 pub enum Partition {
     /// Everything in one list.
     One,
-    /// The list of the nearest centroid (L2).
+    /// The list of the nearest centroid (L2), of k-means or of paired k-means.
     KMeans(Centroids),
     /// The list that a model finds most probable.
     Learned(Mlp),
+    /// Stored by one of the above, visited as a router says.
+    Routed(Box<Routed>),
+}
+
+/// A partition whose lists are chosen by something else than what vectors are stored by.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// In which list a vector is stored.
+    pub stored: Partition,
+    /// Which lists a query visits.
+    pub router: Router,
 }
 
 /// How many lists a query visits.
@@ -43,7 +60,7 @@ pub enum Partition {
 pub struct RouteParams {
     /// Lists to visit; 0 means all of them.
     pub nprobe: usize,
-    /// Learned partitions only: stop once the probability of the lists visited reaches this; `nprobe` is then the cap.
+    /// Partitions with probabilities (learned, routed): stop once the probability of the lists visited reaches this; `nprobe` is then the cap.
     pub mass: Option<f32>,
 }
 
@@ -66,6 +83,14 @@ impl Routes {
         out
     }
 
+    /// The rows of other queries after these.
+    fn append(&mut self, other: &Routes) {
+        let before = self.lists.len();
+        self.offsets.extend(other.offsets[1..].iter().map(|o| o + before));
+        self.lists.extend_from_slice(&other.lists);
+        self.scores.extend_from_slice(&other.scores);
+    }
+
     /// Number of queries.
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
@@ -81,7 +106,7 @@ impl Routes {
         &self.lists[self.offsets[i]..self.offsets[i + 1]]
     }
 
-    /// Scores of the lists of query `i`, descending: a probability (learned), a dot product (k-means under ip), minus the
+    /// Scores of the lists of query `i`, descending: a probability (learned), a logarithm of one (routed), a dot product (k-means under ip), minus the
     /// squared distance to the centroid (k-means otherwise), 0 (one list).
     pub fn scores(&self, i: usize) -> &[f32] {
         &self.scores[self.offsets[i]..self.offsets[i + 1]]
@@ -111,12 +136,34 @@ impl Routes {
 }
 
 impl Partition {
+    /// What vectors are stored by, a router aside.
+    pub fn stored(&self) -> &Partition {
+        match self {
+            Partition::Routed(r) => &r.stored,
+            other => other,
+        }
+    }
+
+    /// What chooses the lists, where that is a router.
+    pub fn router(&self) -> Option<&Router> {
+        match self {
+            Partition::Routed(r) => Some(&r.router),
+            _ => None,
+        }
+    }
+
+    /// Whether lists have probabilities, so that [`RouteParams::mass`] can be asked for.
+    pub fn has_mass(&self) -> bool {
+        matches!(self, Partition::Learned(_) | Partition::Routed(_))
+    }
+
     /// Number of lists.
     pub fn nlist(&self) -> usize {
         match self {
             Partition::One => 1,
             Partition::KMeans(c) => c.k(),
             Partition::Learned(m) => m.nlist(),
+            Partition::Routed(r) => r.stored.nlist(),
         }
     }
 
@@ -126,6 +173,7 @@ impl Partition {
             Partition::One => None,
             Partition::KMeans(c) => Some(c.d()),
             Partition::Learned(m) => Some(m.d()),
+            Partition::Routed(r) => r.stored.dim(),
         }
     }
 
@@ -138,6 +186,7 @@ impl Partition {
             Partition::One => vec![0; block.n()],
             Partition::KMeans(c) => c.assign(block),
             Partition::Learned(m) => m.assign(block),
+            Partition::Routed(r) => r.stored.assign(block),
         }
     }
 
@@ -150,6 +199,7 @@ impl Partition {
             Partition::One => Routes::from_rows((0..queries.n()).map(|_| vec![(0.0, 0)])),
             Partition::KMeans(c) => c.route(queries, params),
             Partition::Learned(m) => m.route(queries, params),
+            Partition::Routed(r) => r.router.route(queries, params),
         }
     }
 }

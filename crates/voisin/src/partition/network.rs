@@ -87,10 +87,17 @@ impl Network {
         Mlp::new(self.layers.into_iter().map(linear).collect())
     }
 
-    /// One step on the given rows; returns the sum of the losses and the number of right predictions.
+    /// One step on the given rows, whose labels (equally many a row) share the probability; returns the sum of the losses and
+    /// the number of right predictions.
     pub(crate) fn step(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64], lr: f32) -> (f64, usize) {
         self.step += 1;
         self.step_by(data, labels, rows, AdamStep::new(self.step, lr))
+    }
+
+    /// Weights and bias of the last layer as they are now, for rows times the scale.
+    pub(crate) fn last(&self) -> (&[f32], &[f32]) {
+        let layer = &self.layers[self.layers.len() - 1];
+        (&layer.weight, &layer.bias)
     }
 
     fn step_by(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64], adam_step: AdamStep) -> (f64, usize) {
@@ -103,7 +110,7 @@ impl Network {
     }
 
     fn forward_backward(&mut self, data: Vectors<'_>, labels: &[u32], rows: &[u64]) {
-        let scale = 1.0 / rows.len() as f32;
+        let (scale, a_row) = (1.0 / rows.len() as f32, labels.len() / data.n().max(1));
         let mut chunks: Vec<Chunk<'_>> = rows
             .chunks(CHUNK)
             .zip(self.losses.chunks_mut(CHUNK))
@@ -123,7 +130,7 @@ impl Network {
             |left, mut chunk| {
                 chunk.gather(data, self.scale);
                 chunk.forward(layers, left);
-                chunk.loss(layers, labels, scale);
+                chunk.loss(layers, labels, a_row, scale);
                 chunk.backward(layers, left);
             },
         );
@@ -215,10 +222,11 @@ impl Chunk<'_> {
     }
 
     /// Turns the last layer's outputs into their gradients.
-    fn loss(&mut self, layers: &[Layer], labels: &[u32], scale: f32) {
+    fn loss(&mut self, layers: &[Layer], labels: &[u32], a_row: usize, scale: f32) {
         let (last, out) = (&layers[layers.len() - 1], self.deltas.last_mut().expect("at least one layer"));
+        let of = |row: u64| &labels[row as usize * a_row..(row as usize + 1) * a_row];
         for ((z, &r), loss) in out.chunks_exact_mut(stride(last.outputs)).zip(self.rows).zip(&mut *self.losses) {
-            *loss = cross_entropy(&mut z[..last.outputs], &last.bias, labels[r as usize] as usize, scale);
+            *loss = cross_entropy(&mut z[..last.outputs], &last.bias, of(r), scale);
         }
     }
 

@@ -59,10 +59,18 @@ pub(crate) fn by_units<S: Default, T: Send>(
     rows: Vectors<'_>,
     f: impl Fn(Vectors<'_>, &mut S) -> Vec<T> + Sync + Send,
 ) -> Vec<T> {
+    by_units_at(rows, |_, unit, s| f(unit, s))
+}
+
+/// As [`by_units`], with the number of the first row of each unit.
+pub(crate) fn by_units_at<S: Default, T: Send>(
+    rows: Vectors<'_>,
+    f: impl Fn(usize, Vectors<'_>, &mut S) -> Vec<T> + Sync + Send,
+) -> Vec<T> {
     let n = rows.n();
     let parts: Vec<Vec<T>> = (0..n.div_ceil(UNIT))
         .into_par_iter()
-        .map_init(S::default, |scratch, u| f(rows.rows(u * UNIT..((u + 1) * UNIT).min(n)), scratch))
+        .map_init(S::default, |scratch, u| f(u * UNIT, rows.rows(u * UNIT..((u + 1) * UNIT).min(n)), scratch))
         .collect();
     let mut out = Vec::with_capacity(n);
     parts.into_iter().for_each(|p| out.extend(p));

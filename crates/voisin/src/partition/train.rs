@@ -28,7 +28,7 @@ pub enum Schedule {
 
 impl Schedule {
     /// Factor of the step size after a share of all steps.
-    fn factor(self, done: f32) -> f32 {
+    pub(super) fn factor(self, done: f32) -> f32 {
         const RISE: f32 = 0.05;
         match self {
             Schedule::Constant => 1.0,
@@ -209,7 +209,7 @@ fn prepare(data: Vectors<'_>, labels: &[u32], nlist: usize, params: &TrainParams
 }
 
 /// What brings rows to about unit length, so that one step size suits vectors of any length; exactly 1 for unit vectors.
-fn unit_scale(data: Vectors<'_>) -> f32 {
+pub(super) fn unit_scale(data: Vectors<'_>) -> f32 {
     let step = data.n().div_ceil(4096);
     let rows = data.iter().step_by(step);
     let mean = rows.clone().map(|r| dot_f64(r, r)).sum::<f64>() / rows.len() as f64;

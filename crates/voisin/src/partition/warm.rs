@@ -70,7 +70,7 @@ pub(crate) fn from_centroids(layers: &mut [Linear], data: Vectors<'_>, rows: &[u
 }
 
 /// Takes the mean m off the centroids and returns −(|c|² − |m|²)/2 of each.
-fn centre(centroids: &mut Matrix) -> Vec<f32> {
+pub(super) fn centre(centroids: &mut Matrix) -> Vec<f32> {
     let (k, d) = (centroids.n(), centroids.d());
     let mut mean = vec![0.0f64; d];
     for c in centroids.view().iter() {

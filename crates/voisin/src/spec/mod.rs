@@ -1,4 +1,4 @@
-//! The spec string that names an index: `Flat`, `IVF1024,Flat`, `LMI320(512-384),SQ8`, `OPQ16,IVF1024,PQ16,Refine(Flat)`.
+//! The spec string that names an index: `Flat`, `IVF1024,Flat`, `LMI320(512-384),SQ8`, `IVF1024(router),SQ8`, `OPQ16,IVF1024,PQ16,Refine(Flat)`.
 //!
 //! A spec is words separated by commas, in the order of a search: transform, partition, code, refinement. A word is Name,
 //! count, options: `LMI320(512-384)`. Commas inside parentheses bind. The vocabulary is that of the FAISS index factory, plus the
@@ -32,6 +32,11 @@ pub enum PartitionSpec {
     One,
     /// The nearest of `nlist` k-means centroids (`IVF320`).
     KMeans {
+        /// Number of lists.
+        nlist: usize,
+    },
+    /// The nearest of `nlist` centroids that lie among the queries: paired k-means (`Paired320`).
+    Paired {
         /// Number of lists.
         nlist: usize,
     },
@@ -115,6 +120,8 @@ pub struct Spec {
     pub transform: Option<TransformSpec>,
     /// Which list.
     pub partition: PartitionSpec,
+    /// Whether a layer trained on queries chooses the lists that are visited (`IVF320(router)`); never with one list.
+    pub router: bool,
     /// Which code.
     pub score: Score,
     /// Which vectors to rank the candidates by, if any.
@@ -123,7 +130,7 @@ pub struct Spec {
 
 impl Spec {
     fn of(partition: PartitionSpec, score: Score) -> Spec {
-        Spec { transform: None, partition, score, refine: None }
+        Spec { transform: None, partition, router: false, score, refine: None }
     }
 
     /// One list of plain vectors: exact search.
@@ -153,7 +160,7 @@ impl Spec {
     pub fn nlist(&self) -> usize {
         match self.partition {
             PartitionSpec::One => 1,
-            PartitionSpec::KMeans { nlist } | PartitionSpec::Learned { nlist, .. } => nlist,
+            PartitionSpec::KMeans { nlist } | PartitionSpec::Paired { nlist } | PartitionSpec::Learned { nlist, .. } => nlist,
         }
     }
 }
@@ -201,14 +208,17 @@ impl fmt::Display for Spec {
         if let Some(transform) = self.transform {
             write!(f, "{transform},")?;
         }
-        match &self.partition {
-            PartitionSpec::One => {}
-            PartitionSpec::KMeans { nlist } => write!(f, "IVF{nlist},")?,
-            PartitionSpec::Learned { nlist, hidden: None } => write!(f, "LMI{nlist},")?,
-            PartitionSpec::Learned { nlist, hidden: Some(h) } => {
-                let widths: Vec<String> = h.iter().map(usize::to_string).collect();
-                write!(f, "LMI{nlist}({}),", widths.join("-"))?;
-            }
+        let (name, nlist, hidden) = match &self.partition {
+            PartitionSpec::One => ("", 0, None),
+            PartitionSpec::KMeans { nlist } => ("IVF", *nlist, None),
+            PartitionSpec::Paired { nlist } => ("Paired", *nlist, None),
+            PartitionSpec::Learned { nlist, hidden } => ("LMI", *nlist, hidden.as_ref()),
+        };
+        if self.partition != PartitionSpec::One {
+            let widths = hidden.map(|h| h.iter().map(usize::to_string).collect::<Vec<_>>().join("-"));
+            let options: Vec<String> = widths.into_iter().chain(self.router.then(|| "router".to_owned())).collect();
+            let options = if options.is_empty() { String::new() } else { format!("({})", options.join(",")) };
+            write!(f, "{name}{nlist}{options},")?;
         }
         write!(f, "{}", self.score)?;
         match self.refine {
@@ -238,9 +248,21 @@ mod tests {
         let lmi = Spec::parse("LMI320(512-384),Flat").unwrap();
         assert_eq!(lmi.partition, PartitionSpec::Learned { nlist: 320, hidden: Some(vec![512, 384]) });
         assert_eq!(lmi.to_string(), "LMI320(512-384),Flat");
-        for text in ["PCA64,IVF16,RaBitQ4,Refine(F16)", "OPQ16,PQ16x4", "SQ4(uniform)", "IVF8,PQ4,Refine(SQ8(uniform))"] {
+        for text in ["PCA64,IVF16,RaBitQ4,Refine(F16)", "OPQ16,PQ16x4", "SQ4(uniform)", "IVF8,PQ4,Refine(SQ8(uniform))"]
+            .into_iter()
+            .chain([
+                "IVF8(router),RaBitQ4",
+                "LMI8(512-384,router),Flat",
+                "LMI8(router),Flat",
+                "Paired131072(router),SQ4",
+                "Paired9,SQ4",
+            ])
+        {
             assert_eq!(Spec::parse(text).unwrap().to_string(), text);
         }
+        let routed = Spec::parse("lmi8( Router , 16-8 ),flat").unwrap();
+        assert_eq!((routed.to_string().as_str(), routed.router), ("LMI8(16-8,router),Flat", true));
+        assert_eq!(Spec::parse("paired8,sq4").unwrap().partition, PartitionSpec::Paired { nlist: 8 });
         assert_eq!(Spec::parse("ivf8,pq16x4fs,rflat").unwrap().to_string(), "IVF8,PQ16x4,Refine(Flat)");
     }
 
@@ -264,7 +286,13 @@ mod tests {
         assert!(fault("IVF0,Flat").1.contains("from 1"));
         assert!(fault("IVF99999999999999999999,Flat").1.contains("from 1"));
         assert!(fault("LMI3(a),Flat").1.contains("widths"));
-        assert!(fault("IVF4(router),Flat").1.contains("not build yet"));
+        assert!(fault("IVF4(rooter),Flat").1.contains("router is the option"));
+        assert!(fault("IVF4(router,router),Flat").1.contains("twice"));
+        assert!(fault("Paired4(8),Flat").1.contains("router is the option"));
+        assert!(fault("LMI4(8,16),Flat").1.contains("widths"));
+        assert!(fault("LMI4(,router),Flat").1.contains("widths"));
+        assert!(fault("Paired,Flat").1.contains("missing"));
+        assert!(fault("Piared4,Flat").1.contains("did you mean Paired?"));
         assert!(fault("IVF4,LMI4,Flat").1.contains("second"));
         assert!(fault("Flat,IVF4").1.contains("before"));
         for odd in ["", ",", "Flat,", "Flat)", "LMI3(5,Flat", "LMI3(5)x,Flat", "É3,Flat", "Flat3", "IVF-3,Flat"] {
@@ -282,6 +310,7 @@ mod tests {
         let partition = prop_oneof![
             Just(PartitionSpec::One),
             (1..=MAX_LISTS).prop_map(|nlist| PartitionSpec::KMeans { nlist }),
+            (1..=MAX_LISTS).prop_map(|nlist| PartitionSpec::Paired { nlist }),
             (1..=MAX_LISTS, hidden).prop_map(|(nlist, hidden)| PartitionSpec::Learned { nlist, hidden }),
         ];
         let kinds = [ScalarKind::F16, ScalarKind::Sq8, ScalarKind::Sq4, ScalarKind::Sq8Uniform, ScalarKind::Sq4Uniform];
@@ -293,15 +322,18 @@ mod tests {
             (1usize..=8).prop_map(|bits| Score::RaBitQ { bits }),
         ];
         let refine = prop_oneof![Just(None), Just(Some(RefineSpec::Flat)), kind.prop_map(|k| Some(RefineSpec::Scalar(k)))];
-        (transform, partition, score, refine).prop_map(|(mut transform, partition, score, mut refine)| {
-            if let (Some(TransformSpec::Opq { m }), Score::Pq { m: parts, .. }) = (&mut transform, score) {
-                *m = parts;
-            }
-            if score == Score::Flat && transform.is_none() {
-                refine = None;
-            }
-            Spec { transform, partition, score, refine }
-        })
+        (transform, partition, score, refine, proptest::bool::ANY).prop_map(
+            |(mut transform, partition, score, mut refine, router)| {
+                if let (Some(TransformSpec::Opq { m }), Score::Pq { m: parts, .. }) = (&mut transform, score) {
+                    *m = parts;
+                }
+                if score == Score::Flat && transform.is_none() {
+                    refine = None;
+                }
+                let router = router && partition != PartitionSpec::One;
+                Spec { transform, partition, router, score, refine }
+            },
+        )
     }
 
     proptest! {

@@ -20,11 +20,11 @@ pub(super) fn spec(text: &str) -> Result<Spec> {
             _ if refine.is_some() => return fault("nothing comes after the refinement"),
             Read::Score(_) if score.is_some() => return fault("a second code; one word says what a vector is stored as"),
             Read::Score(s) => score = Some(s),
-            Read::Partition(_) if partition.is_some() => {
+            Read::Partition(..) if partition.is_some() => {
                 return fault("a second partition; one word says where a vector is stored");
             }
-            Read::Partition(_) if score.is_some() => return fault("the partition comes before the code"),
-            Read::Partition(p) => partition = Some(p),
+            Read::Partition(..) if score.is_some() => return fault("the partition comes before the code"),
+            Read::Partition(p, router) => partition = Some((p, router)),
             Read::Transform(_) if transform.is_some() => return fault("a second transform; one is possible"),
             Read::Transform(_) if partition.is_some() || score.is_some() => {
                 return fault("a transform comes first, before partition and code");
@@ -44,12 +44,14 @@ pub(super) fn spec(text: &str) -> Result<Spec> {
     {
         return Err(words[0].error(text, format!("OPQ{m} goes with PQ{m}, not with PQ{parts}")));
     }
-    Ok(Spec { transform, partition: partition.unwrap_or(PartitionSpec::One), score, refine })
+    let (partition, router) = partition.unwrap_or((PartitionSpec::One, false));
+    Ok(Spec { transform, partition, router, score, refine })
 }
 
 enum Read {
     Transform(TransformSpec),
-    Partition(PartitionSpec),
+    /// And whether it has a router.
+    Partition(PartitionSpec, bool),
     Score(Score),
     Refine(RefineSpec),
 }
@@ -93,9 +95,9 @@ fn split(spec: &str) -> Result<Vec<Word<'_>>> {
 }
 
 /// Words that are built, as users write them.
-const BUILT: [&str; 12] = ["Flat", "IVF", "LMI", "PCA", "OPQ", "SQ8", "SQ4", "F16", "PQ", "RaBitQ", "Refine", "RFlat"];
+const BUILT: [&str; 13] = ["Flat", "IVF", "LMI", "Paired", "PCA", "OPQ", "SQ8", "SQ4", "F16", "PQ", "RaBitQ", "Refine", "RFlat"];
 /// Words of the notation that this version does not build.
-const LATER: [&str; 8] = ["PCAR", "PCAW", "SQbf16", "Paired", "HNSW", "NSG", "IDMap", "L2norm"];
+const LATER: [&str; 7] = ["PCAR", "PCAW", "SQbf16", "HNSW", "NSG", "IDMap", "L2norm"];
 
 impl<'a> Word<'a> {
     fn error(&self, spec: &str, what: impl Into<String>) -> Error {
@@ -155,20 +157,15 @@ impl<'a> Word<'a> {
         if is("Refine") {
             return self.refine(spec, count, options);
         }
-        if is("IVF") {
-            let nlist = self.lists(spec, "IVF", count)?;
-            return match options {
-                None => Ok(Read::Partition(PartitionSpec::KMeans { nlist })),
-                Some(o) if o.trim().eq_ignore_ascii_case("router") => {
-                    Err(self.error(spec, "a router is a known option that this version does not build yet"))
-                }
-                Some(o) => Err(self.error(spec, format!("unknown option \"{o}\" of IVF"))),
+        if let Some(word) = ["IVF", "Paired", "LMI"].into_iter().find(|w| is(w)) {
+            let nlist = self.lists(spec, word, count)?;
+            let (hidden, router) = self.options(spec, options, word)?;
+            let partition = match word {
+                "IVF" => PartitionSpec::KMeans { nlist },
+                "Paired" => PartitionSpec::Paired { nlist },
+                _ => PartitionSpec::Learned { nlist, hidden },
             };
-        }
-        if is("LMI") {
-            let nlist = self.lists(spec, "LMI", count)?;
-            let hidden = options.map(|o| self.hidden(spec, o)).transpose()?;
-            return Ok(Read::Partition(PartitionSpec::Learned { nlist, hidden }));
+            return Ok(Read::Partition(partition, router));
         }
         Err(self.error(spec, self.unknown(name)))
     }
@@ -235,6 +232,26 @@ impl<'a> Word<'a> {
             Ok(n) if (1..=MAX_LISTS).contains(&n) => Ok(n),
             _ => Err(self.error(spec, format!("{count} lists: a whole number from 1 to {MAX_LISTS} is expected"))),
         }
+    }
+
+    /// The options of a partition: widths of hidden layers (LMI alone), and whether it has a router; in any order.
+    fn options(&self, spec: &str, options: Option<&str>, word: &str) -> Result<(Option<Vec<usize>>, bool)> {
+        let (mut hidden, mut router) = (None, false);
+        for option in options.into_iter().flat_map(|o| o.split(',')).map(str::trim) {
+            let is_router = option.eq_ignore_ascii_case("router");
+            if (is_router && router) || (!is_router && hidden.is_some() && option.contains('-')) {
+                return Err(self.error(spec, format!("\"{option}\" stands twice")));
+            }
+            match is_router {
+                true => router = true,
+                false if word == "LMI" && hidden.is_none() => hidden = Some(self.hidden(spec, option)?),
+                false if word == "LMI" => return Err(self.error(spec, "widths are separated by -, as in LMI320(512-384)")),
+                false => {
+                    return Err(self.error(spec, format!("unknown option \"{option}\"; router is the option of {word}")));
+                }
+            }
+        }
+        Ok((hidden, router))
     }
 
     fn hidden(&self, spec: &str, options: &str) -> Result<Vec<usize>> {
