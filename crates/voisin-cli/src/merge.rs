@@ -15,9 +15,10 @@ use crate::outcome::{Outcome, Seconds, bytes, count, round, time};
   voisin merge part-0 part-1 part-2 -o index
   voisin merge parts --memory-limit 4G -o index        (a folder of indexes)
 
-Parts of one model: those of one job, copies that changed, or built with `voisin build --like DIR`. The result finds
-what the parts find together. They stay as they are; an index that is in DIR is replaced when the new one is complete.
-Killed and started again, it goes on from what is finished, to the same bytes. An id may stand in one part only.")]
+The indexes must be of one model: parts of one job, copies that changed, or built with `voisin
+build --like DIR`. An id may stand in one of them only. The result finds what they find together;
+they stay as they are. An index that is in the folder of -o is replaced when the new one is complete.
+Killed and started again, it goes on from what is finished, to the same bytes.")]
 pub struct Merge {
     /// Folders of the indexes, or a folder of them
     #[arg(required = true, value_name = "DIR")]

@@ -99,8 +99,8 @@ pub struct ExactResult {
 /// ```
 pub fn exact(base: &dyn Source, queries: &dyn Source, params: &ExactParams, watch: &dyn Watch) -> Result<ExactResult> {
     check(base, queries, params)?;
-    let step = memory::queries_a_pass(base, queries, params)?;
-    Passes { base, queries, params, step, watch }.run()
+    let plan = memory::Plan::new(base, queries, params);
+    Passes { base, queries, params, plan, watch }.run()
 }
 
 /// Opens the codes of `base`, and refuses rows that were left out of them unless they are to be skipped.

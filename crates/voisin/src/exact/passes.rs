@@ -13,8 +13,7 @@ pub(super) struct Passes<'a> {
     pub(super) base: &'a dyn Source,
     pub(super) queries: &'a dyn Source,
     pub(super) params: &'a ExactParams,
-    /// Queries of a pass.
-    pub(super) step: usize,
+    pub(super) plan: memory::Plan,
     pub(super) watch: &'a dyn Watch,
 }
 
@@ -35,10 +34,10 @@ struct Block {
 impl Passes<'_> {
     pub(super) fn run(&self) -> Result<ExactResult> {
         let clock = Instant::now();
-        let (nq, params) = (self.queries.len(), self.params);
-        let passes = nq.div_ceil(self.step as u64);
+        let (nq, params, step) = (self.queries.len(), self.params, self.plan.queries);
+        let passes = nq.div_ceil(step as u64);
         let codes = match &params.codes {
-            Some(path) => Some(open_codes(path, self.base, self.step, params)?),
+            Some(path) => Some(open_codes(path, self.base, step, params)?),
             None => None,
         };
         let mut saver = Saver::new(params, work_key(self.base, self.queries, params));
@@ -46,7 +45,7 @@ impl Passes<'_> {
         let (mut out, mut begun) = match saved {
             Some(saved) => {
                 // another limit may cut other blocks of queries: what is finished counts all the same
-                let same = saved.current.len() as u64 == (nq - saved.out.neighbors.len() as u64).min(self.step as u64);
+                let same = saved.current.len() as u64 == (nq - saved.out.neighbors.len() as u64).min(step as u64);
                 let begun = Some((saved.next, saved.current)).filter(|b| same && b.0 > 0);
                 let mut out = saved.out;
                 out.resumed_at = begun.as_ref().map(|b| b.0).or((!out.neighbors.is_empty()).then_some(0));
@@ -61,7 +60,7 @@ impl Passes<'_> {
         out.neighbors.reserve(nq as usize - out.neighbors.len());
         let mut busy = 0.0;
         self.watch.begin("exact", self.base.len().saturating_mul(passes), "vectors");
-        self.watch.advance(out.neighbors.len() as u64 / self.step as u64 * self.base.len());
+        self.watch.advance(out.neighbors.len() as u64 / step as u64 * self.base.len());
         while (out.neighbors.len() as u64) < nq {
             self.watch.check()?;
             let first = out.neighbors.len() as u64;
@@ -94,7 +93,7 @@ impl Passes<'_> {
 
     /// Refuses bad rows before hours are spent on those before them.
     fn check_queries(&self) -> Result<()> {
-        let rows = (memory::DEFAULT_BLOCK / 8 / self.queries.dim()).clamp(1, self.step);
+        let rows = (memory::CHECKED / self.queries.dim()).clamp(1, self.plan.queries);
         self.watch.begin("check queries", self.queries.len(), "vectors");
         for_each_block(self.queries, 0..self.queries.len(), rows, self.params.metric, OnBad::Error, self.watch, |block| {
             self.watch.advance(block.rows.n() as u64);
@@ -106,7 +105,7 @@ impl Passes<'_> {
 
     /// The queries of a pass; bad ones are set to zero.
     fn load(&self, first: u64) -> Result<Block> {
-        let n = (self.queries.len() - first).min(self.step as u64) as usize;
+        let n = (self.queries.len() - first).min(self.plan.queries as u64) as usize;
         let mut rows = Matrix::zeros(n, self.queries.dim());
         self.queries.read(first, rows.data_mut())?;
         let mut bad = vec![false; n];
@@ -142,8 +141,7 @@ impl Passes<'_> {
     ) -> Result<Vec<TopK<f64>>> {
         let (params, n, nq) = (self.params, self.base.len(), queries.rows.n());
         let first = out.neighbors.len() as u64;
-        let left = self.queries.len() - first;
-        let block_rows = memory::block_rows(self.base, nq, left, params)?;
+        let block_rows = self.plan.block_rows(self.base, params)?;
         let (next, mut results) = begun.unwrap_or_else(|| (0, vec![TopK::new(params.k); nq]));
         self.watch.advance(next);
         for_each_block(self.base, next..n, block_rows, params.metric, params.on_bad, self.watch, |block| {

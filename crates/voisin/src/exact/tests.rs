@@ -172,11 +172,14 @@ fn blocks_of_queries_change_nothing_and_resume() {
     let (base, mut queries) = (wave(700, 12, 0.2), wave(100, 12, 0.2));
     queries.row_mut(60)[1] = f32::NAN;
     let (b, q) = (MemSource::new("b", base), MemSource::new("q", queries));
+    let plan = |queries: usize, params: &ExactParams| memory::Plan { queries, ..memory::Plan::new(&b, &q, params) };
     for (k, exclude_self) in [(1, false), (3, true)] {
         let state = folder.path().join(format!("state{k}"));
         let params = ExactParams { k, exclude_self, on_bad: OnBad::Skip, ..Default::default() };
         let whole = exact(&b, &q, &params, &Quiet).unwrap();
-        let run = |step, params: &ExactParams| Passes { base: &b, queries: &q, params, step, watch: &Quiet }.run().unwrap();
+        let run = |step: usize, params: &ExactParams| {
+            Passes { base: &b, queries: &q, params, plan: plan(step, params), watch: &Quiet }.run().unwrap()
+        };
         for step in [1, 7, 50, 99, 100] {
             let cut = run(step, &params);
             assert_eq!((&cut.neighbors, cut.skipped_queries), (&whole.neighbors, 1), "{step}");
@@ -194,19 +197,18 @@ fn blocks_of_queries_change_nothing_and_resume() {
     }
     // all are looked at before any is searched
     let params = ExactParams { k: 1, ..Default::default() };
-    let e = Passes { base: &b, queries: &q, params: &params, step: 10, watch: &Quiet }.run().unwrap_err();
+    let e = Passes { base: &b, queries: &q, params: &params, plan: plan(10, &params), watch: &Quiet }.run().unwrap_err();
     assert_eq!(e.to_string(), "q, row 60: a value is NaN");
 }
 
 #[test]
 fn queries_share_what_memory_there_is() {
     let (b, q) = (MemSource::new("b", wave(300, 64, 0.2)), MemSource::new("q", wave(40_000, 64, 0.2)));
-    let pass = |limit: Option<u64>| {
-        memory::queries_a_pass(&b, &q, &ExactParams { k: 1, memory_limit: limit, ..Default::default() }).unwrap()
-    };
+    let pass =
+        |limit: Option<u64>| memory::Plan::new(&b, &q, &ExactParams { k: 1, memory_limit: limit, ..Default::default() }).queries;
     let now = crate::watch::resident_bytes().unwrap_or(24 << 20);
     assert_eq!((pass(None), pass(Some(now + (1 << 30)))), (40_000, 40_000));
-    let few = pass(Some(now + (8 << 20) + (4 << 20) * rayon::current_num_threads() as u64));
+    let few = pass(Some(now + (16 << 20) + (4 << 20) * rayon::current_num_threads() as u64));
     assert!((64..40_000).contains(&few), "{few}");
     assert_eq!(pass(Some(1000)), 64);
 }

@@ -34,12 +34,12 @@ fn segments_of_any_size_find_the_same() {
         let together = Index::open_all(&parts).unwrap();
         let p = crate::SearchParams { k: 9, nprobe: 3, ..Default::default() };
         let want = together.search(rows(20, 99).view(), &p).unwrap();
-        for (size, segments) in [(1, 146), (7, 24), (64, 3), (159, 2), (160, 1)] {
+        for size in [1, 7, 64, 159, 160] {
             let out = temporary.path().join(format!("{size}"));
             let r = merged(&parts, &out, size).unwrap();
             // ids that were removed count for the size of a piece; a piece without a living one is left out
             assert_eq!((r.n, r.dropped, r.resumed), (146, 14, 0));
-            assert!(r.segments <= segments.max(146) && (size != 160 || r.segments == 1), "{size}: {r:?}");
+            assert!(r.segments <= 160usize.div_ceil(size as usize) && (size < 160 || r.segments == 1), "{size}: {r:?}");
             let index = Index::open(&out).unwrap();
             let found = index.search(rows(20, 99).view(), &p).unwrap();
             assert_eq!((found.neighbors, found.scanned, found.lists), (want.neighbors.clone(), want.scanned, want.lists));
@@ -47,17 +47,9 @@ fn segments_of_any_size_find_the_same() {
             assert_eq!(index.calibration(), together.calibration());
         }
         // as large as the format allows: one segment
-        assert_eq!(
-            into(
-                &open_all(&parts).unwrap(),
-                &temporary.path().join("x"),
-                &Room::new(&open_all(&parts).unwrap(), None).unwrap(),
-                &Quiet
-            )
-            .unwrap()
-            .segments,
-            1
-        );
+        let opened = open_all(&parts).unwrap();
+        let room = Room::new(&opened, None).unwrap();
+        assert_eq!(into(&opened, &temporary.path().join("x"), &room, &Quiet).unwrap().segments, 1);
     }
 }
 
@@ -72,7 +64,8 @@ fn a_merge_killed_anywhere_resumes_to_the_same_bytes() {
         let want = files(&whole);
         assert_eq!(want.len(), 3 + 3); // manifest, model, calibration, segments
         let mut resumed = Vec::new();
-        for kind in [Failure::Crash, Failure::Full] {
+        let kinds = [Failure::Crash, Failure::Full];
+        for kind in kinds.into_iter().take(if spec == SPECS[0] { 2 } else { 1 }) {
             for steps in 0.. {
                 let dir = temporary.path().join(format!("{steps}-{}", kind == Failure::Full));
                 fail_after(Some(steps), kind);
