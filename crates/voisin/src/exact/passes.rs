@@ -44,9 +44,9 @@ impl Passes<'_> {
         let saved = params.checkpoint.as_deref().and_then(|p| checkpoint::load(p, saver.work, nq, params.k));
         let (mut out, mut begun) = match saved {
             Some(saved) => {
-                // another limit may cut other blocks of queries: what is finished counts all the same
-                let same = saved.current.len() as u64 == (nq - saved.out.neighbors.len() as u64).min(step as u64);
-                let begun = Some((saved.next, saved.current)).filter(|b| same && b.0 > 0);
+                // the pass under way keeps its queries, unless the limit is another now; what is finished counts in any case
+                let fits = saved.current.len() <= step + step / 8;
+                let begun = Some((saved.next, saved.current)).filter(|b| fits && b.0 > 0);
                 let mut out = saved.out;
                 out.resumed_at = begun.as_ref().map(|b| b.0).or((!out.neighbors.is_empty()).then_some(0));
                 out.resumed_queries = out.neighbors.len() as u64;
@@ -64,9 +64,9 @@ impl Passes<'_> {
         while (out.neighbors.len() as u64) < nq {
             self.watch.check()?;
             let first = out.neighbors.len() as u64;
-            let block = self.load(first)?;
-            let prepared = Queries::new(block.rows.view(), params.metric);
             let begun = begun.take();
+            let block = self.load(first, begun.as_ref().map_or(step, |b| b.1.len()))?;
+            let prepared = Queries::new(block.rows.view(), params.metric);
             let results = match codes.as_ref().filter(|_| worth_codes(&prepared)) {
                 Some(file) => {
                     let start = Instant::now();
@@ -104,8 +104,8 @@ impl Passes<'_> {
     }
 
     /// The queries of a pass; bad ones are set to zero.
-    fn load(&self, first: u64) -> Result<Block> {
-        let n = (self.queries.len() - first).min(self.plan.queries as u64) as usize;
+    fn load(&self, first: u64, most: usize) -> Result<Block> {
+        let n = (self.queries.len() - first).min(most as u64) as usize;
         let mut rows = Matrix::zeros(n, self.queries.dim());
         self.queries.read(first, rows.data_mut())?;
         let mut bad = vec![false; n];

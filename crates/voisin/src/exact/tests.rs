@@ -195,6 +195,20 @@ fn blocks_of_queries_change_nothing_and_resume() {
             assert!((0..50).all(|i| ids(i).iter().all(|id| *id == 9999)) && (50..100).all(|i| ids(i) == whole.neighbors.ids(i)));
         }
     }
+    // a pass that was stopped midway keeps its queries, where memory allows, and goes on in the base
+    let params = ExactParams { k: 1, on_bad: OnBad::Skip, checkpoint: Some(folder.path().join("midway")), ..Default::default() };
+    let whole = exact(&b, &q, &ExactParams { checkpoint: None, ..params.clone() }, &Quiet).unwrap();
+    let mut current = vec![TopK::new(1); 41];
+    current.iter_mut().for_each(|t| t.push(-1.0, 7777)); // nearer than anything
+    let out = ExactResult { neighbors: Neighbors::new(1), ..Default::default() };
+    let at = passes::At { out: &out, next: 650, current: &current };
+    checkpoint::save(&folder.path().join("midway"), work_key(&b, &q, &params), &at).unwrap();
+    for (step, resumed) in [(100, Some(650)), (40, Some(650)), (37, Some(650)), (20, None)] {
+        let found = Passes { base: &b, queries: &q, params: &params, plan: plan(step, &params), watch: &Quiet }.run().unwrap();
+        assert_eq!((found.resumed_at, found.resumed_queries, found.neighbors.len()), (resumed, 0, 100), "{step}");
+        let kept = |i: usize| if resumed.is_some() && i < 41 { &[7777][..] } else { whole.neighbors.ids(i) };
+        assert!((0..100).all(|i| found.neighbors.ids(i) == kept(i)), "{step}");
+    }
     // all are looked at before any is searched
     let params = ExactParams { k: 1, ..Default::default() };
     let e = Passes { base: &b, queries: &q, params: &params, plan: plan(10, &params), watch: &Quiet }.run().unwrap_err();
