@@ -1,13 +1,13 @@
 //! `voisin build`: an index from files of vectors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Index, build};
 use voisin::partition::{KMeansParams, Precision, TrainParams};
-use voisin::{Error, Matrix, Metric, Spec, read_all};
+use voisin::{Error, Matrix, Metric, Source, Spec, read_all};
 
-use crate::common::{BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
+use crate::common::{Bad, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
 use crate::model::read_mlp;
@@ -40,24 +40,31 @@ enum PrecisionArg {
 pub struct Build {
     #[command(flatten)]
     base: BaseArgs,
+    /// Folder of the index
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    how: BuildArgs,
+}
+
+/// What is built and how, the same in one go and in parts.
+#[derive(Args, Clone, Debug)]
+pub struct BuildArgs {
     /// Kind of index: words for transform, lists, code, refinement, of which the code is needed. PCA64 or OPQ16;
     /// IVF320 (k-means lists) or LMI320 (learned lists), LMI320(512-384); Flat, F16, SQ8, SQ4, PQ16 (8 bits a part),
     /// PQ16x4 (4 bits), RaBitQ1 to RaBitQ8 (bits a value); Refine(Flat), Refine(F16) or Refine(SQ8)
     /// [default: by number and dimensions of the vectors; the reason is printed]
     #[arg(long, value_name = "SPEC")]
     index: Option<String>,
-    /// Folder of the index
-    #[arg(short, long, value_name = "DIR")]
-    out: PathBuf,
     /// l2, ip or cosine [default: what the base file says, else l2]
     #[arg(long, value_parser = parse_metric)]
-    metric: Option<Metric>,
+    pub metric: Option<Metric>,
     /// Train on at most this many vectors [default: all for LMI, 256 a list for IVF]
     #[arg(long, value_name = "N")]
     train_size: Option<u64>,
     /// Queries like those to come, on which recall targets are calibrated [default: rows of the base]
     #[arg(long, num_args = 1.., value_name = "FILE")]
-    queries: Vec<String>,
+    pub queries: Vec<String>,
     /// Calibrate recall targets on at most this many queries; 0 for no calibration
     #[arg(long, value_name = "N", default_value_t = 1000)]
     calibrate: usize,
@@ -74,6 +81,56 @@ pub struct Build {
     kmeans: KMeansArgs,
     #[command(flatten)]
     train: TrainArgs,
+}
+
+impl BuildArgs {
+    /// All that is no data: neither model nor queries, which are files.
+    ///
+    /// # Errors
+    /// A spec that cannot be read.
+    pub fn params(&self, metric: Metric, on_bad: Bad, cx: &Context) -> Result<BuildParams> {
+        Ok(BuildParams {
+            spec: self.index.as_deref().map(Spec::parse).transpose()?,
+            metric,
+            calibrate: self.calibrate,
+            seed: cx.common.seed,
+            on_bad: on_bad.into(),
+            memory_limit: self.memory_limit,
+            kmeans: self.kmeans.params(),
+            train: self.train.params(),
+            train_size: self.train_size,
+            like: self.like.clone(),
+            first_id: self.first_id,
+            ..BuildParams::default()
+        })
+    }
+
+    /// The metric: what is asked for, that of the index to be like, or what the base says.
+    ///
+    /// # Errors
+    /// The index to be like cannot be opened.
+    fn metric_of(&self, base: &dyn Source, cx: &Context) -> Result<Metric> {
+        Ok(match self.like_metric()? {
+            Some(metric) => metric,
+            None => choose_metric(self.metric, base, cx),
+        })
+    }
+
+    /// The metric of the index to be like, where no other is asked for.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn like_metric(&self) -> Result<Option<Metric>> {
+        match (&self.like, self.metric) {
+            (Some(like), None) => Ok(Some(Index::open(like)?.metric())),
+            _ => Ok(None),
+        }
+    }
+
+    /// The file of the model that is given instead of trained.
+    pub fn model(&self) -> Option<&Path> {
+        self.train.model.as_deref()
+    }
 }
 
 /// Options of the k-means under an index.
@@ -155,34 +212,18 @@ impl Build {
     /// # Errors
     /// Wrong parameters, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let spec = self.index.as_deref().map(Spec::parse).transpose()?;
+        self.how.index.as_deref().map(Spec::parse).transpose()?;
         check_folder(&self.out)?;
         if self.out.is_file() {
             let hint = "an index is a folder: give the name of one, existing or not";
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
         let base = self.base.open()?;
-        let like = self.like.as_deref().map(Index::open).transpose()?;
-        let metric = match (&like, self.metric) {
-            (Some(like), None) => like.metric(),
-            _ => choose_metric(self.metric, &*base, cx),
-        };
-        drop(like);
+        let metric = self.how.metric_of(&*base, cx)?;
         let params = BuildParams {
-            spec,
-            metric,
-            queries: calibration_queries(&self.queries, base.dim(), metric)?,
-            calibrate: self.calibrate,
-            seed: cx.common.seed,
-            on_bad: self.base.on_bad.into(),
-            memory_limit: self.memory_limit,
-            kmeans: self.kmeans.params(),
-            train: self.train.params(),
-            model: self.train.model.as_deref().map(read_mlp).transpose()?,
-            train_size: self.train_size,
-            like: self.like.clone(),
-            first_id: self.first_id,
-            ..BuildParams::default()
+            queries: calibration_queries(&self.how.queries, base.dim(), metric)?,
+            model: self.how.model().map(read_mlp).transpose()?,
+            ..self.how.params(metric, self.base.on_bad, cx)?
         };
         let report = build(&*base, &self.out, &params, &cx.screen)?;
         let mut o = self.outcome(&report, cx);

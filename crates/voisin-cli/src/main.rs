@@ -11,6 +11,7 @@ mod eval;
 mod exact;
 mod fail;
 mod info;
+mod job;
 mod kmeans;
 mod merge;
 mod model;
@@ -63,6 +64,7 @@ enum Command {
     #[command(name = "kmeans")]
     KMeans(kmeans::KMeans),
     Build(Box<build::Build>),
+    Job(Box<job::Job>),
     Search(Box<search::Search>),
     Add(change::Add),
     Remove(change::Remove),
@@ -84,6 +86,7 @@ impl Command {
             Command::Pair(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),
             Command::Build(args) => args.run(cx),
+            Command::Job(args) => args.run(cx),
             Command::Search(args) => args.run(cx),
             Command::Add(args) => args.run(cx),
             Command::Remove(args) => args.run(cx),

@@ -12,6 +12,7 @@ mod format;
 mod guard;
 pub mod hdf5;
 mod info;
+pub mod inputs;
 pub mod npy;
 pub mod npz;
 mod open;

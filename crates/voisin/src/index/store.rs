@@ -1,7 +1,7 @@
 //! Rows of a source into segments, resumably: each block of rows is directed, transformed, assigned and encoded; a
 //! segment is written when its last block is in.
 
-use super::ingest::{Journal, Loaded, RowIds, load};
+use super::ingest::{Journal, Loaded, RowIds, load_in};
 use super::manifest::{SEGMENTS, SegmentEntry};
 use super::model::Model;
 use super::params::Seconds;
@@ -9,8 +9,7 @@ use super::refine::Refine;
 use super::segment::{Shape, record_bytes};
 use super::segment_writer::SegmentWriter;
 use crate::partition::Partition;
-use crate::{Error, OnBad, Quiet, Result, Source, Vectors, Watch};
-use std::borrow::Cow;
+use crate::{Error, Metric, OnBad, Quiet, Result, Source, Vectors, Watch};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
@@ -41,7 +40,17 @@ impl Job<'_> {
         watch.begin("store", self.source.len(), "vectors");
         watch.advance(journal.next_row);
         let blocks = self.blocks(journal.next_row);
-        let mut storing = Storing { job: self, journal, seconds, watch, made: Made::default() };
+        let mut storing = Storing {
+            job: self,
+            journal,
+            seconds,
+            watch,
+            made: Made::default(),
+            room: Vec::new(),
+            unit: false,
+            centres: Vec::new(),
+        };
+        storing.prepare();
         match self.whole {
             Some(whole) => {
                 for block in blocks {
@@ -58,12 +67,18 @@ impl Job<'_> {
 
     /// The next block is read while the last one is encoded or a segment is written.
     fn stream(&self, blocks: Vec<Block>, storing: &mut Storing<'_>) -> Result<()> {
+        // rows as they came are needed only where they are kept
+        let kept = self.model.codes_are_vectors() || self.model.refine.is_some() || self.model.transform.is_some();
+        let unit = self.shape.metric == Metric::Cosine && !kept;
+        storing.unit = unit;
         let blocks = &blocks;
         std::thread::scope(|scope| {
             let (send, receive) = std::sync::mpsc::sync_channel(0);
+            let (give_back, used) = std::sync::mpsc::channel();
             scope.spawn(move || {
                 for block in blocks {
-                    let read = load(self.source, block.rows.clone(), self.shape.metric, self.on_bad, &Quiet);
+                    let room = used.try_recv().unwrap_or_default();
+                    let read = load_in(room, self.source, block.rows.clone(), self.shape.metric, self.on_bad, unit, &Quiet);
                     let failed = read.is_err();
                     if send.send(read).is_err() || failed {
                         return;
@@ -75,6 +90,7 @@ impl Job<'_> {
                 let read = receive.recv().expect("the reader sends every block or an error")?;
                 storing.seconds.read += start.elapsed().as_secs_f64();
                 storing.block(block, read.rows.view(), &read.numbers)?;
+                let _ = give_back.send(read.rows.into_data());
             }
             Ok(())
         })
@@ -82,25 +98,54 @@ impl Job<'_> {
 
     /// The rows from `first` in blocks, none of which lies in two segments.
     fn blocks(&self, first: u64) -> Vec<Block> {
-        let (n, a_segment) = (self.source.len(), self.rows_a_segment());
+        let n = self.source.len();
+        let a_segment = rows_a_segment(self.model, self.shape.d, self.segment_rows, self.memory_limit);
         let widest = self.shape.d.max(self.model.code_d(self.shape.d)) as u64;
         // four copies: read ahead, as it came, directed, transformed
         let step = (self.memory_limit.map_or(64 << 20, |l| l / 32) / (4 * widest)).clamp(1, BLOCK);
         let mut blocks = Vec::new();
         for start in (first..n).step_by(a_segment as usize) {
             let end = n.min(start + a_segment);
-            let cut = |from: u64| Block { rows: from..end.min(from + step), first: from == start, last: from + step >= end };
+            let cut = |from: u64| Block {
+                rows: from..end.min(from + step),
+                first: from == start,
+                last: from + step >= end,
+                segment: (end - start) as usize,
+            };
             blocks.extend((start..end).step_by(step as usize).map(cut));
         }
         blocks
     }
+}
 
-    /// Rows of a segment: what is asked for, or those whose records fit half of the memory limit, 4 GiB without one.
-    fn rows_a_segment(&self) -> u64 {
-        let bytes = record_bytes(self.model, self.shape.d).iter().sum::<usize>() as u64 + BESIDE;
-        let fit = (self.memory_limit.map_or(4 << 30, |l| l / 2) / bytes).max(1024);
-        self.segment_rows.unwrap_or(fit).clamp(1, u32::MAX as u64)
+impl Job<'_> {
+    /// Empties what was made and leaves room for the records of a segment; memory is taken as it fills.
+    fn make_room(&self, made: &mut Made, rows: usize) {
+        let [code, refine] = record_bytes(self.model, self.shape.d);
+        let [codes_are, refine_are] = self.as_they_are();
+        made.lists.clear();
+        made.numbers.clear();
+        made.codes.clear();
+        made.refine.clear();
+        // without it they grow as they fill
+        let _ = made.lists.try_reserve_exact(rows);
+        let _ = made.numbers.try_reserve_exact(rows);
+        let _ = made.codes.try_reserve_exact(if codes_are { 0 } else { rows * code });
+        let _ = made.refine.try_reserve_exact(if refine_are { 0 } else { rows * refine });
     }
+
+    /// Whether records of codes, and of the refinement, are rows in memory as they are.
+    fn as_they_are(&self) -> [bool; 2] {
+        let whole = self.whole.is_some();
+        [whole && self.model.codes_are_vectors(), whole && matches!(self.model.refine, Refine::Flat)]
+    }
+}
+
+/// Rows of a segment: what is asked for, or those whose records fit half of the memory limit, 4 GiB without one.
+pub(super) fn rows_a_segment(model: &Model, d: usize, asked: Option<u64>, memory_limit: Option<u64>) -> u64 {
+    let bytes = record_bytes(model, d).iter().sum::<usize>() as u64 + BESIDE;
+    let fit = (memory_limit.map_or(4 << 30, |l| l / 2) / bytes).max(1024);
+    asked.unwrap_or(fit).clamp(1, u32::MAX as u64)
 }
 
 /// Checks what somebody asked for.
@@ -114,6 +159,8 @@ struct Block {
     /// First and last of its segment.
     first: bool,
     last: bool,
+    /// Rows of the segment.
+    segment: usize,
 }
 
 /// The rows of the segment that is being made.
@@ -133,14 +180,30 @@ struct Storing<'a> {
     seconds: &'a mut Seconds,
     watch: &'a dyn Watch,
     made: Made,
+    /// Rows as the partition wants them, from block to block in the same memory.
+    room: Vec<f32>,
+    /// Whether rows come at unit length.
+    unit: bool,
+    /// What the code made of the centres.
+    centres: Vec<f32>,
 }
 
 impl Storing<'_> {
+    /// Prepares the centres for the code, where there is memory for them and rows enough.
+    fn prepare(&mut self) {
+        let (job, nlist) = (self.job, self.job.shape.nlist as u64);
+        let most = job.memory_limit.map_or(512 << 20, |l| l / 16);
+        let bytes = (job.model.codec.prepared_width() as u64 * 4).saturating_mul(nlist);
+        if bytes <= most && job.source.len() - self.journal.next_row.min(job.source.len()) >= nlist {
+            self.centres = job.model.codec.prepare(job.model.centres());
+        }
+    }
+
     fn block(&mut self, block: &Block, rows: Vectors<'_>, numbers: &[u64]) -> Result<()> {
         self.watch.check()?;
         let count = block.rows.end - block.rows.start;
         if block.first {
-            self.made = Made::default();
+            self.job.make_room(&mut self.made, block.segment);
         }
         self.journal.skipped += count - numbers.len() as u64;
         self.encode(rows, numbers)?;
@@ -148,7 +211,8 @@ impl Storing<'_> {
             self.watch.check()?;
             let start = Instant::now();
             if !self.made.numbers.is_empty() {
-                let file = format!("{:05}-{:04}.vsn", self.journal.generation, self.journal.segments.len());
+                let number = self.journal.first_segment + self.journal.segments.len() as u64;
+                let file = format!("{:05}-{number:04}.vsn", self.journal.generation);
                 let written = self.write(file)?;
                 self.journal.segments.push(written);
             }
@@ -160,23 +224,18 @@ impl Storing<'_> {
         Ok(())
     }
 
-    /// Whether records of codes, and of the refinement, are rows in memory as they are.
-    fn as_they_are(&self) -> [bool; 2] {
-        let (model, whole) = (self.job.model, self.job.whole.is_some());
-        [whole && model.codes_are_vectors(), whole && matches!(model.refine, Refine::Flat)]
-    }
-
     fn encode(&mut self, rows: Vectors<'_>, numbers: &[u64]) -> Result<()> {
         let (model, shape) = (self.job.model, self.job.shape);
         let start = Instant::now();
         let plain = model.codes_are_vectors();
         let prepared = match model.partition {
-            Partition::One if plain => Cow::Borrowed(rows.data()),
-            _ => model.prepared(rows, shape.metric),
+            Partition::One if plain => rows.data(),
+            _ if self.unit && model.transform.is_none() => rows.data(),
+            _ => model.prepared_in(rows, shape.metric, &mut self.room),
         };
         self.seconds.encode += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let prepared = Vectors::new(&prepared, model.code_d(shape.d));
+        let prepared = Vectors::new(prepared, model.code_d(shape.d));
         let lists = model.partition.assign(prepared);
         self.seconds.assign += start.elapsed().as_secs_f64();
         let start = Instant::now();
@@ -184,11 +243,11 @@ impl Storing<'_> {
             let (name, row) = self.job.source.locate(numbers[i]);
             Error::format(name, format!("row {row}: {what}"))
         };
-        let ([codes_are, refine_are], [code_bytes, refine_bytes]) = (self.as_they_are(), record_bytes(model, shape.d));
+        let ([codes_are, refine_are], [code_bytes, refine_bytes]) = (self.job.as_they_are(), record_bytes(model, shape.d));
         if !codes_are {
             let out = grow(&mut self.made.codes, rows.n() * code_bytes);
             let from = if plain { rows } else { prepared };
-            model.codec.encode(from, &lists, model.centres(), out).map_err(cannot)?;
+            model.codec.encode(from, &lists, model.centres(), &self.centres, out).map_err(cannot)?;
         }
         if !refine_are {
             model.refine.encode(rows, grow(&mut self.made.refine, rows.n() * refine_bytes)).map_err(cannot)?;
@@ -201,7 +260,7 @@ impl Storing<'_> {
 
     fn write(&mut self, file: String) -> Result<SegmentEntry> {
         let (job, made) = (self.job, &self.made);
-        let [codes_are, refine_are] = self.as_they_are();
+        let [codes_are, refine_are] = job.as_they_are();
         let rows = || match job.whole {
             None => &[],
             Some(whole) => {
