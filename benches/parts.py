@@ -15,7 +15,8 @@ from common import ROOT, arguments, in_turns, median, scratch, voisin
 a = arguments(
     __doc__,
     source=("", "HDF5 file with `train`"),
-    rows=(200_000, "rows of a part"),
+    rows=(400_000, "rows of a part"),
+    segments=(8, "segments of a part; a part of forty million vectors has about as many"),
     lists=(16384, "lists"),
     specs=("SQ4 RaBitQ4", "codes"),
     keep=("", "folder for files and indexes, kept for the next run"),
@@ -55,7 +56,7 @@ with scratch() as tmp:
     for code in a.specs.split():
         plan = folder / f"{code}.json"
         if not (folder / code / "manifest.json").exists():
-            spec = ["--index", f"IVF{a.lists},{code}", "--metric", "cosine", "--niter", 2, "--calibrate", 0]
+            spec = ["--index", f"IVF{a.lists},{code}", "--metric", "cosine", "--niter", 2, "--calibrate", 0, "--segment-rows", -(-a.rows // a.segments)]
             voisin("job", "plan", "--base", str(folder / "rows_*.npy"), *spec, "-o", plan)
             voisin("job", "train", plan, "--threads", a.threads)
             voisin("job", "run", plan, "--part", 0, "--threads", a.threads)

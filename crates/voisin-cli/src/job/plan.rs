@@ -48,7 +48,7 @@ pub struct PlanArgs {
     /// Folder of the index, from the folder of the plan [default: the name of the plan without its ending]
     #[arg(long, value_name = "DIR")]
     dir: Option<String>,
-    /// Rows a file of the index [default: as many as have codes of 4 GiB, or of half of the memory limit]
+    /// Rows a file of the index [default: as many as have codes of 2 GiB, or of a quarter of the memory limit]
     #[arg(long, value_name = "N")]
     segment_rows: Option<u64>,
     /// Rows with NaN or infinity, and zero vectors under cosine: refuse the input, or skip and count them

@@ -197,18 +197,32 @@ pub(super) fn crashed() -> bool {
     false
 }
 
+/// What tests let fail in this thread, for those that work for it.
+#[cfg(not(test))]
+pub(super) struct Faults;
+
+#[cfg(not(test))]
+pub(super) fn faults() -> Faults {
+    Faults
+}
+
+/// Lets this thread fail with another one.
+#[cfg(not(test))]
+pub(super) fn inherit(_: Faults) {}
+
 #[cfg(test)]
 use failing::step;
 #[cfg(test)]
-pub(super) use failing::{Failure, crashed, fail_after};
+pub(super) use failing::{Failure, crashed, fail_after, faults, inherit};
 
 #[cfg(test)]
 mod failing {
     use crate::{Error, Result};
-    use std::cell::Cell;
+    use std::cell::RefCell;
     use std::path::Path;
+    use std::sync::{Arc, Mutex};
 
-    /// What happens at a step of this thread.
+    /// What happens at a step of this thread, and of those that work for it.
     #[derive(Clone, Copy, PartialEq)]
     pub(in crate::index) enum Failure {
         /// The process dies: nothing is cleaned up, no later step is taken.
@@ -217,32 +231,41 @@ mod failing {
         Full,
     }
 
+    /// Steps that are left, and what comes after them.
+    type Faults = Arc<Mutex<(Option<u64>, Failure)>>;
+
     thread_local! {
-        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
-        static KIND: Cell<Failure> = const { Cell::new(Failure::Crash) };
+        static FAULTS: RefCell<Faults> = RefCell::new(Arc::new(Mutex::new((None, Failure::Crash))));
+    }
+
+    pub(in crate::index) fn faults() -> Faults {
+        FAULTS.with_borrow(Arc::clone)
+    }
+
+    pub(in crate::index) fn inherit(of: Faults) {
+        FAULTS.set(of);
     }
 
     /// Lets `steps` steps pass, then fails; `None` never fails.
     pub(in crate::index) fn fail_after(steps: Option<u64>, kind: Failure) {
-        LEFT.set(steps);
-        KIND.set(kind);
+        *faults().lock().unwrap() = (steps, kind);
     }
 
     pub(super) fn step(path: &Path) -> Result<()> {
-        match LEFT.get() {
-            None => Ok(()),
-            Some(0) => {
-                let what = if KIND.get() == Failure::Crash { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull };
+        match &mut *faults().lock().unwrap() {
+            (None, _) => Ok(()),
+            (Some(0), kind) => {
+                let what = if *kind == Failure::Crash { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull };
                 Err(Error::io(path, what.into()))
             }
-            Some(n) => {
-                LEFT.set(Some(n - 1));
+            (Some(n), _) => {
+                *n -= 1;
                 Ok(())
             }
         }
     }
 
     pub(in crate::index) fn crashed() -> bool {
-        LEFT.get() == Some(0) && KIND.get() == Failure::Crash
+        *faults().lock().unwrap() == (Some(0), Failure::Crash)
     }
 }

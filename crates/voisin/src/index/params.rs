@@ -74,7 +74,7 @@ pub struct BuildParams {
     pub model: Option<Mlp>,
     /// Train on at most this many rows; `None`: all for a learned index, 256 a list for k-means lists.
     pub train_size: Option<u64>,
-    /// Rows a segment; `None`: as many as have codes and refinement vectors of 4 GiB, or of half of the memory limit.
+    /// Rows a segment; `None`: as many as have codes and refinement vectors of 2 GiB, or of a quarter of the memory limit.
     pub segment_rows: Option<u64>,
     /// Where ids come from.
     #[serde(skip)]
@@ -124,7 +124,7 @@ pub struct Seconds {
     pub assign: f64,
     /// Normalising and encoding.
     pub encode: f64,
-    /// Writing and syncing.
+    /// Waiting for writing and syncing.
     pub write: f64,
     /// Measuring how many lists recall targets take.
     pub calibrate: f64,
