@@ -27,7 +27,8 @@ const LEAST_SIZE: f64 = 0.5;
 const PATIENCE: usize = 3;
 
 /// How a router is trained.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RouterParams {
     /// Neighbours of each query whose lists are learned.
     pub k: usize,
