@@ -1,15 +1,15 @@
 //! `voisin build`: an index from files of vectors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Captions, Index, build};
 use voisin::partition::{KMeansParams, PAIRED_ITERATIONS, Precision, RouterParams, TrainParams};
-use voisin::{Error, Matrix, Metric, Source, Spec, read_all};
+use voisin::{Error, Matrix, Metric, Source, Spec, StringIds, read_all};
 use voisin_io::read_neighbors;
 
-use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
+use crate::common::{AdaptArgs, Bad, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
 use crate::model::read_mlp;
@@ -48,6 +48,16 @@ pub struct Build {
     base: BaseArgs,
     #[command(flatten)]
     adapt: AdaptArgs,
+    /// Folder of the index
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    how: BuildArgs,
+}
+
+/// What is built and how, the same in one go and in parts.
+#[derive(Args, Clone, Debug)]
+pub struct BuildArgs {
     /// Kind of index: words for transform, lists, code, refinement, of which the code is needed. PCA64 or OPQ16;
     /// IVF320 (k-means lists), LMI320 (learned lists), LMI320(512-384), or Paired320 (k-means among captions); with
     /// (router), as in IVF320(router), a layer trained on --queries chooses the lists; Flat, F16, SQ8, SQ4, PQ16 (8 bits a part),
@@ -55,12 +65,9 @@ pub struct Build {
     /// [default: by number and dimensions of the vectors; the reason is printed]
     #[arg(long, value_name = "SPEC")]
     index: Option<String>,
-    /// Folder of the index
-    #[arg(short, long, value_name = "DIR")]
-    out: PathBuf,
     /// l2, ip or cosine [default: what the base file says, else l2]
     #[arg(long, value_parser = parse_metric)]
-    metric: Option<Metric>,
+    pub metric: Option<Metric>,
     /// Train on at most this many vectors [default: all for LMI, 256 a list for IVF]
     #[arg(long, value_name = "N")]
     train_size: Option<u64>,
@@ -86,6 +93,65 @@ pub struct Build {
     paired: PairedArgs,
     #[command(flatten)]
     train: TrainArgs,
+}
+
+impl BuildArgs {
+    /// All that is no data: neither model nor queries, which are files.
+    ///
+    /// # Errors
+    /// A spec that cannot be read.
+    pub fn params(&self, metric: Metric, on_bad: Bad, cx: &Context) -> Result<BuildParams> {
+        Ok(BuildParams {
+            spec: self.index.as_deref().map(Spec::parse).transpose()?,
+            metric,
+            calibrate: self.calibrate,
+            seed: cx.common.seed,
+            on_bad: on_bad.into(),
+            memory_limit: self.memory_limit,
+            kmeans: self.kmeans.params(),
+            train: self.train.params(),
+            train_size: self.train_size,
+            like: self.like.clone(),
+            first_id: self.first_id,
+            paired_niter: self.paired.paired_niter.unwrap_or(PAIRED_ITERATIONS),
+            router: self.paired.router(),
+            ..BuildParams::default()
+        })
+    }
+
+    /// The metric: what is asked for, that of the index to be like, or what the base says.
+    ///
+    /// # Errors
+    /// The index to be like cannot be opened.
+    fn metric_of(&self, base: &dyn Source, cx: &Context) -> Result<Metric> {
+        Ok(match self.like_metric()? {
+            Some(metric) => metric,
+            None => choose_metric(self.metric, base, cx),
+        })
+    }
+
+    /// The metric of the index to be like, where no other is asked for.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn like_metric(&self) -> Result<Option<Metric>> {
+        match (&self.like, self.metric) {
+            (Some(like), None) => Ok(Some(Index::open(like)?.metric())),
+            _ => Ok(None),
+        }
+    }
+
+    /// The files that parameters are read from, by parameter, for a plan.
+    pub fn files(&self) -> Vec<(&'static str, Vec<String>)> {
+        let model = self.train.model.iter().map(|m| m.display().to_string()).collect();
+        let pairs = self.paired.pairs.iter().cloned().collect();
+        vec![("model", model), ("queries", self.queries.clone()), ("captions", self.paired.captions.clone()), ("pairs", pairs)]
+    }
+
+    /// The file of the model that is given instead of trained.
+    fn model(&self) -> Option<&Path> {
+        self.train.model.as_deref()
+    }
 }
 
 /// Options of the k-means under an index.
@@ -145,29 +211,37 @@ pub struct PairedArgs {
 }
 
 impl PairedArgs {
-    /// The captions, and the image of each where a file says it.
-    fn captions(&self, base: &dyn Source, adapt: &AdaptArgs) -> Result<Option<Captions>> {
-        if self.captions.is_empty() {
-            return Ok(None);
-        }
-        let source: Arc<dyn Source> = adapt.over(open_queries(&self.captions)?)?.into();
-        let Some(file) = &self.pairs else { return Ok(Some(Captions { source, pairs: None })) };
-        let mut table = read_neighbors(file, Some(1))?;
-        if let Some(ids) = base.ids()? {
-            table.number(&ids)?;
-        }
-        if table.only_strings {
-            let hint = "write the pairs with row numbers, as `voisin pair -o pairs.h5` does";
-            return Err(Fail::data(format!("{file}: string ids, but the base has none"), hint));
-        }
-        let pairs = (0..table.neighbors.len()).map(|i| table.neighbors.ids(i).first().copied()).collect();
-        Ok(Some(Captions { source, pairs: Some(pairs) }))
-    }
-
     fn router(&self) -> RouterParams {
         let usual = RouterParams::default();
         RouterParams { epochs: self.router_epochs.unwrap_or(usual.epochs), k: self.router_k.unwrap_or(usual.k), ..usual }
     }
+}
+
+/// The captions of files, and the image of each where another file says it; `ids` are those of the images.
+///
+/// # Errors
+/// What reading gives; pairs by strings, where the images have none.
+pub fn read_captions(
+    captions: &[String],
+    pairs: Option<&str>,
+    ids: impl FnOnce() -> Result<Option<StringIds>>,
+    adapt: &AdaptArgs,
+) -> Result<Option<Captions>> {
+    if captions.is_empty() {
+        return Ok(None);
+    }
+    let source: Arc<dyn Source> = adapt.over(open_queries(captions)?)?.into();
+    let Some(file) = pairs else { return Ok(Some(Captions { source, pairs: None })) };
+    let mut table = read_neighbors(file, Some(1))?;
+    if let Some(ids) = ids()? {
+        table.number(&ids)?;
+    }
+    if table.only_strings {
+        let hint = "write the pairs with row numbers, as `voisin pair -o pairs.h5` does";
+        return Err(Fail::data(format!("{file}: string ids, but the base has none"), hint));
+    }
+    let pairs = (0..table.neighbors.len()).map(|i| table.neighbors.ids(i).first().copied()).collect();
+    Ok(Some(Captions { source, pairs: Some(pairs) }))
 }
 
 /// Options of the training of a learned index.
@@ -215,37 +289,20 @@ impl Build {
     /// # Errors
     /// Wrong parameters, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let spec = self.index.as_deref().map(Spec::parse).transpose()?;
+        self.how.index.as_deref().map(Spec::parse).transpose()?;
         check_folder(&self.out)?;
         if self.out.is_file() {
             let hint = "an index is a folder: give the name of one, existing or not";
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
         let base = self.adapt.over(self.base.open()?)?;
-        let like = self.like.as_deref().map(Index::open).transpose()?;
-        let metric = match (&like, self.metric) {
-            (Some(like), None) => like.metric(),
-            _ => choose_metric(self.metric, &*base, cx),
-        };
-        drop(like);
+        let metric = self.how.metric_of(&*base, cx)?;
+        let (captions, pairs) = (&self.how.paired.captions, self.how.paired.pairs.as_deref());
         let params = BuildParams {
-            spec,
-            metric,
-            queries: calibration_queries(&self.queries, &self.adapt, base.dim(), metric)?,
-            captions: self.paired.captions(&*base, &self.adapt)?,
-            paired_niter: self.paired.paired_niter.unwrap_or(PAIRED_ITERATIONS),
-            router: self.paired.router(),
-            calibrate: self.calibrate,
-            seed: cx.common.seed,
-            on_bad: self.base.on_bad.into(),
-            memory_limit: self.memory_limit,
-            kmeans: self.kmeans.params(),
-            train: self.train.params(),
-            model: self.train.model.as_deref().map(read_mlp).transpose()?,
-            train_size: self.train_size,
-            like: self.like.clone(),
-            first_id: self.first_id,
-            ..BuildParams::default()
+            queries: calibration_queries(&self.how.queries, &self.adapt, base.dim(), metric)?,
+            captions: read_captions(captions, pairs, || Ok(base.ids()?), &self.adapt)?,
+            model: self.how.model().map(read_mlp).transpose()?,
+            ..self.how.params(metric, self.base.on_bad, cx)?
         };
         let report = build(&*base, &self.out, &params, &cx.screen)?;
         let mut o = self.outcome(&report, cx);

@@ -90,6 +90,10 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     o.line(format!("lists    {lists}, of {least} to {most} vectors, median {median}; {} empty", i.empty_lists));
     let per_vector = format!("{:.0} bytes a vector", i.bytes_per_vector);
     o.line(format!("on disk  {}, {per_vector}, {} segments, {} changes", bytes(i.bytes), i.segments, i.generation));
+    for m in &i.missing {
+        let rows = if m.rows > 0 { format!(", {} rows", count(m.rows)) } else { String::new() };
+        o.line(format!("without  {}{rows}: {}", m.file, m.what));
+    }
     targets(i.calibration.as_ref(), o);
     for f in &i.folders {
         let removed = if f.deleted > 0 { format!(", {} removed", count(f.deleted)) } else { String::new() };

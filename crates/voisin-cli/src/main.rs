@@ -12,6 +12,7 @@ mod exact;
 mod fail;
 mod ilias;
 mod info;
+mod job;
 mod kmeans;
 mod merge;
 mod model;
@@ -65,6 +66,7 @@ enum Command {
     #[command(name = "kmeans")]
     KMeans(kmeans::KMeans),
     Build(Box<build::Build>),
+    Job(Box<job::Job>),
     Search(Box<search::Search>),
     Add(change::Add),
     Remove(change::Remove),
@@ -87,6 +89,7 @@ impl Command {
             Command::Pair(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),
             Command::Build(args) => args.run(cx),
+            Command::Job(args) => args.run(cx),
             Command::Search(args) => args.run(cx),
             Command::Add(args) => args.run(cx),
             Command::Remove(args) => args.run(cx),

@@ -25,6 +25,12 @@ fn help_of_every_command() {
         assert!(text.lines().all(|l| l.chars().count() <= 100), "{name} has long lines");
         insta::assert_snapshot!(name.replace(' ', "_"), text);
     }
+    for step in ["plan", "train", "run", "status", "commit"] {
+        let text = good(&["job", step, "--help"]);
+        assert!(text.contains("Example"), "job {step} shows no example");
+        assert!(text.lines().all(|l| l.chars().count() <= 100), "job {step} has long lines");
+        insta::assert_snapshot!(format!("job_{step}"), text);
+    }
 }
 
 #[test]

@@ -164,6 +164,10 @@ impl Source for Concat {
         self.fingerprint
     }
 
+    fn seeks(&self) -> bool {
+        self.part(0).is_ok_and(|p| p.seeks())
+    }
+
     fn overhead(&self, rows: usize) -> u64 {
         self.part(0).map_or(0, |p| p.overhead(rows))
     }

@@ -13,6 +13,7 @@ mod guard;
 pub mod hdf5;
 pub mod ilias;
 mod info;
+pub mod inputs;
 mod layer;
 pub mod npy;
 pub mod npz;

@@ -195,7 +195,7 @@ fn template(text: &str) -> Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, f)| parent.map_or_else(|| PathBuf::from(&f), |p| p.join(&f))).collect())
 }
 
-fn natural_paths(a: &PathBuf, b: &PathBuf) -> Ordering {
+pub(crate) fn natural_paths(a: &PathBuf, b: &PathBuf) -> Ordering {
     natural(&a.to_string_lossy(), &b.to_string_lossy()).then_with(|| a.cmp(b))
 }
 

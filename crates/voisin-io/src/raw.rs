@@ -238,6 +238,10 @@ impl Source for RawSource {
         self.file.fingerprint(&self.dataset)
     }
 
+    fn seeks(&self) -> bool {
+        self.layout.col_stride == self.layout.elem.size() as u64
+    }
+
     fn overhead(&self, _rows: usize) -> u64 {
         2 * PIECE as u64 + (self.layout.row_stride.min(1 << 20))
     }

@@ -171,7 +171,27 @@ pub fn signed_codes(row: &[f32], scale: f32, bits: usize, codes: &mut [u8], cent
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn signed_v4(row: &[f32], scale: f32, bits: usize, codes: &mut [u8], centred: &mut [f32]) {
-    signed_body(row, scale, bits, codes, centred);
+    use std::arch::x86_64::*;
+    let (rows, tail) = row.as_chunks::<16>();
+    let (all, code_tail) = codes.as_chunks_mut::<16>();
+    let (values, value_tail) = centred.as_chunks_mut::<16>();
+    let half = 1i32 << (bits - 1);
+    let (scales, top) = (_mm512_set1_ps(scale), _mm512_set1_ps((half - 1) as f32));
+    let (above, below) = (_mm512_set1_epi32(half), _mm512_set1_epi32(half - 1));
+    let middle = _mm512_set1_ps(half as f32 - 0.5);
+    for ((row, code), x) in rows.iter().zip(all).zip(values) {
+        // SAFETY: 16 values.
+        let v = unsafe { _mm512_loadu_ps(row.as_ptr()) };
+        let k = _mm512_cvttps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_abs_ps(v), scales), top));
+        let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, _mm512_setzero_ps());
+        let c = _mm512_mask_add_epi32(_mm512_sub_epi32(below, k), positive, above, k);
+        // SAFETY: 16 codes and 16 values.
+        unsafe {
+            _mm_storeu_si128(code.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(c));
+            _mm512_storeu_ps(x.as_mut_ptr(), _mm512_sub_ps(_mm512_cvtepi32_ps(c), middle));
+        }
+    }
+    signed_body(tail, scale, bits, code_tail, value_tail);
 }
 
 #[cfg(target_arch = "x86_64")]

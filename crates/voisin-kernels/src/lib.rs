@@ -45,7 +45,7 @@ pub use facts::{all_finite, max_abs};
 pub use few::row;
 pub use gemm::{Packed, View, gemm, tiles};
 pub use grid8::{Grid8, Hits8, Store8};
-pub use hadamard::hadamard;
+pub use hadamard::{hadamard, rotate_round};
 pub use int8::{Codes8, Codes8Ref, Key, Parts8, Row8, Rows8, int8_available, tiles8};
 pub use isa::{Isa, isa};
 pub use learn::{AdamStep, adam, bias_relu, cross_entropy, relu_gradient, softmax};

@@ -80,6 +80,14 @@ pub enum Error {
         /// Which block, and what was expected.
         what: String,
     },
+    /// Work on an index that has steps before this one.
+    #[error("{}: {what}", path.display())]
+    Unfinished {
+        /// The folder of the index.
+        path: PathBuf,
+        /// What is to be done first.
+        what: String,
+    },
     /// An index written by a newer version.
     #[error("{}: index format {found}, this version reads up to {supported}", path.display())]
     NewerFormat {
@@ -135,6 +143,11 @@ impl Error {
         Error::Format { path: path.as_ref().to_owned(), what: what.into() }
     }
 
+    /// Something else is to be done first.
+    pub fn unfinished(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
+        Error::Unfinished { path: path.as_ref().to_owned(), what: what.into() }
+    }
+
     /// A damaged index file.
     pub fn corrupt(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
         Error::Corrupt { path: path.as_ref().to_owned(), what: what.into() }
@@ -162,6 +175,7 @@ impl Error {
             Error::BadRow { .. } => "repair the row, or pass --on-bad skip to leave such rows out and count them".into(),
             Error::Dimension { .. } => "base and queries must come from the same model; `voisin info` shows both shapes".into(),
             Error::Corrupt { .. } => "`voisin verify DIR` lists every damaged file; restore it or build again".into(),
+            Error::Unfinished { .. } => "`voisin job status PLAN` says what is left to do".into(),
             Error::NewerFormat { .. } => "use the version of voisin that wrote it, or a newer one".into(),
             Error::Unlike { .. } => {
                 "only indexes of one model go together; `voisin build --like DIR` builds another one with the model of DIR".into()

@@ -1,6 +1,7 @@
 //! A dataset on disk or in memory, streamed in blocks of rows.
 
 use crate::{Error, Matrix, Metric, Result, Vectors, Watch};
+use serde::{Deserialize, Serialize};
 
 /// A dataset of n vectors of d dimensions, read as f32 in blocks. Implemented by every file format of `voisin-io`.
 pub trait Source: Send + Sync {
@@ -58,6 +59,11 @@ pub trait Source: Send + Sync {
     /// A few bytes that change when the content is likely to have changed (sizes, times): the key of resumable work.
     fn fingerprint(&self) -> u64 {
         0
+    }
+
+    /// Whether a single row is read at about the cost of its bytes, without what stands around it.
+    fn seeks(&self) -> bool {
+        false
     }
 
     /// Bytes that `read` needs beside the output for a block of `rows` (decompressed chunks and the like).
@@ -198,7 +204,8 @@ impl std::fmt::Display for BadRow {
 }
 
 /// What to do with rows that cannot be ranked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnBad {
     /// Refuse the input, naming file and row.
     #[default]

@@ -55,3 +55,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn signed_codes_are_the_same_on_every_level() {
+    for n in [64usize, 192, 768, 775] {
+        let row: Vec<f32> = (0..n).map(|i| if i % 11 == 0 { 0.0 } else { (i as f32 * 0.7).sin() * (i % 5) as f32 }).collect();
+        for (bits, scale) in [(1, 1.0), (2, 0.9), (4, 3.3), (8, 40.0), (4, 0.0), (3, 1e30)] {
+            let (mut codes, mut values) = (vec![0; n], vec![0.0; n]);
+            signed_codes(&row, scale, bits, &mut codes, &mut values);
+            let (mut want, mut centred) = (vec![0; n], vec![0.0; n]);
+            signed_body(&row, scale, bits, &mut want, &mut centred);
+            assert!(codes == want && values == centred, "{n} values, {bits} bits, scale {scale}");
+        }
+    }
+}

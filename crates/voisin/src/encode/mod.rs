@@ -100,7 +100,21 @@ impl Codec {
         }
     }
 
-    /// Records of n rows into `out` (n x row_bytes), in parallel; `lists` and `centres` as in [`Training`].
+    /// What it needs of centres for coding many rows, made once: nlist x [`Codec::prepared_width`] values, or nothing.
+    pub(crate) fn prepare(&self, centres: Option<&Matrix>) -> Vec<f32> {
+        match (self, centres) {
+            (Codec::RaBitQ(code), Some(centres)) => code.rotated(centres),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Values a centre that [`Codec::prepare`] makes.
+    pub(crate) fn prepared_width(&self) -> usize {
+        if let Codec::RaBitQ(code) = self { code.padded() } else { 0 }
+    }
+
+    /// Records of n rows into `out` (n x row_bytes), in parallel; `lists` and `centres` as in [`Training`], `prepared` what
+    /// [`Codec::prepare`] made of these, or nothing.
     ///
     /// # Errors
     /// The row and the reason, where a row cannot be coded.
@@ -109,6 +123,7 @@ impl Codec {
         rows: Vectors<'_>,
         lists: &[u32],
         centres: Option<&Matrix>,
+        prepared: &[f32],
         out: &mut [u8],
     ) -> std::result::Result<(), Refused> {
         if !matches!(self, Codec::Flat) {
@@ -116,9 +131,9 @@ impl Codec {
         }
         match self {
             Codec::Flat => out.copy_from_slice(bytemuck::cast_slice(rows.data())),
-            Codec::Scalar(code) => code.encode(Vectors::new(&less(rows, lists, centres), rows.d()), out)?,
+            Codec::Scalar(code) => code.encode_relative(rows, lists, centres, out)?,
             Codec::Pq(code) => code.encode(rows, lists, centres, out),
-            Codec::RaBitQ(code) => code.encode(rows, lists, centres, out),
+            Codec::RaBitQ(code) => code.encode(rows, lists, centres, prepared, out),
         }
         Ok(())
     }

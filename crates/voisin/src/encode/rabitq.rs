@@ -136,7 +136,7 @@ impl RaBitQ {
         [self.stretch, self.ip as u8 as f32].into_iter().chain(self.mean.iter().copied()).collect()
     }
 
-    fn padded(&self) -> usize {
+    pub(crate) fn padded(&self) -> usize {
         self.rotation.padded()
     }
 
@@ -162,39 +162,59 @@ impl RaBitQ {
         8 * (self.words() + self.stride()) + 2 * self.facts()
     }
 
-    /// The rotated residual and the rotated centre less the mean.
+    /// The rotated residual.
     fn residual(&self, row: &[f32], centre: Option<&[f32]>, s: &mut Line) {
-        let d = self.mean.len();
         match centre {
             Some(centre) => {
                 s.less.clear();
                 s.less.extend(row.iter().zip(centre).map(|(x, c)| x - c));
-                self.rotation.apply(&s.less[..d], &mut s.r);
-                s.less.clear();
-                s.less.extend(centre.iter().zip(&self.mean).map(|(c, m)| c - m));
+                self.rotation.apply(&s.less, &mut s.r);
             }
-            None => {
-                self.rotation.apply(row, &mut s.r);
-                s.less.clear();
-                s.less.extend(self.mean.iter().map(|m| -m));
-            }
+            None => self.rotation.apply(row, &mut s.r),
         }
-        self.rotation.apply(&s.less, &mut s.c);
     }
 
-    /// Records of rows, each by itself.
-    pub(crate) fn encode(&self, rows: Vectors<'_>, lists: &[u32], centres: Option<&Matrix>, out: &mut [u8]) {
-        let bytes = self.row_bytes();
-        out.par_chunks_mut(bytes * 64).enumerate().for_each(|(b, out)| {
-            let mut line = Line::new(self);
-            for (i, out) in out.chunks_exact_mut(bytes).enumerate() {
-                let row = 64 * b + i;
-                self.record(rows.row(row), centres.map(|c| c.row(lists[row] as usize)), &mut line, out);
-            }
-        });
+    /// The rotated centre less the mean.
+    fn rotate_centre(&self, centre: Option<&[f32]>, less: &mut Vec<f32>, out: &mut [f32]) {
+        less.clear();
+        match centre {
+            Some(centre) => less.extend(centre.iter().zip(&self.mean).map(|(c, m)| c - m)),
+            None => less.extend(self.mean.iter().map(|m| -m)),
+        }
+        self.rotation.apply(less, out);
     }
 
-    fn record(&self, row: &[f32], centre: Option<&[f32]>, s: &mut Line, out: &mut [u8]) {
+    /// The rotated centres less the mean, nlist x [`RaBitQ::padded`]: half of the rotations of an encoding.
+    pub(crate) fn rotated(&self, centres: &Matrix) -> Vec<f32> {
+        let mut out = vec![0.0; centres.n() * self.padded()];
+        let rows = out.par_chunks_mut(self.padded()).enumerate().with_min_len(64);
+        rows.for_each_init(Vec::new, |less, (i, out)| self.rotate_centre(Some(centres.row(i)), less, out));
+        out
+    }
+
+    /// Records of rows, each by itself; `rotated` as [`RaBitQ::rotated`] gives it, or nothing.
+    pub(crate) fn encode(&self, rows: Vectors<'_>, lists: &[u32], centres: Option<&Matrix>, rotated: &[f32], out: &mut [u8]) {
+        let (bytes, width) = (self.row_bytes(), self.padded());
+        out.par_chunks_mut(bytes * 64).enumerate().for_each_init(
+            || Line::new(self),
+            |line, (b, out)| {
+                for (i, out) in out.chunks_exact_mut(bytes).enumerate() {
+                    let row = 64 * b + i;
+                    let list = lists.get(row).map_or(0, |&l| l as usize);
+                    let centre = centres.map(|c| c.row(list));
+                    let found = rotated.get(list * width..(list + 1) * width);
+                    let mut own = std::mem::take(&mut line.c);
+                    if found.is_none() {
+                        self.rotate_centre(centre, &mut line.less, &mut own);
+                    }
+                    self.record(rows.row(row), centre, found.unwrap_or(&own), line, out);
+                    line.c = own;
+                }
+            },
+        );
+    }
+
+    fn record(&self, row: &[f32], centre: Option<&[f32]>, rotated: &[f32], s: &mut Line, out: &mut [u8]) {
         self.residual(row, centre, s);
         let square = dot_f64(&s.r, &s.r);
         let rc = if self.ip { centre.map_or(0.0, |c| dot_f64(row, c) - dot_f64(c, c)) } else { 0.0 };
@@ -202,10 +222,10 @@ impl RaBitQ {
         // signs alone first: the codes of all bits take their place
         signed_codes(&s.r, 1.0, 1, &mut s.codes, &mut s.x);
         planes_pack(&s.codes, 1, &mut s.words[..w]);
-        let signs = self.factors(s, square, rc);
+        let signs = self.factors(s, rotated, square, rc);
         let scale = if square > 0.0 { (self.stretch as f64 / square.sqrt()) as f32 } else { 0.0 };
         signed_codes(&s.r, scale, self.bits, &mut s.codes, &mut s.x);
-        let all = self.factors(s, square, rc);
+        let all = self.factors(s, rotated, square, rc);
         if self.bits > 1 {
             planes_pack(&s.codes, self.bits - 1, &mut s.words[w..w + low]);
         }
@@ -218,9 +238,9 @@ impl RaBitQ {
         }
     }
 
-    /// `add`, `res` and error of the centred code in `s.x`; `rc` is <r, c>.
-    fn factors(&self, s: &Line, square: f64, rc: f64) -> Factors {
-        let (rx, cx, xx) = (dot_f64(&s.r, &s.x), dot_f64(&s.c, &s.x), dot_f64(&s.x, &s.x));
+    /// `add`, `res` and error of the centred code in `s.x`; `c` is the rotated centre, `rc` is <r, c>.
+    fn factors(&self, s: &Line, c: &[f32], square: f64, rc: f64) -> Factors {
+        let (rx, cx, xx) = (dot_f64(&s.r, &s.x), dot_f64(c, &s.x), dot_f64(&s.x, &s.x));
         let f = if rx > 0.0 { square / rx } else { 0.0 };
         let spread = (f * f * xx - square).max(0.0) / (s.r.len().max(2) - 1) as f64;
         let err = EPSILON * spread.sqrt();

@@ -2,7 +2,7 @@
 //! library, after Kac's walk).
 
 use crate::partition::Random;
-use voisin_kernels::{WORD, hadamard};
+use voisin_kernels::{WORD, rotate_round};
 
 /// Rotates vectors of d dimensions, padded by zeros to whole words of 64.
 #[derive(Clone, Debug)]
@@ -37,14 +37,7 @@ impl Rotation {
         out[self.d..].fill(0.0);
         let scale = 1.0 / (t as f32).sqrt();
         for (round, signs) in self.signs.chunks_exact(n).enumerate() {
-            out.iter_mut().zip(signs).for_each(|(o, s)| *o *= s);
-            let part = if round % 2 == 0 { &mut out[..t] } else { &mut out[n - t..] };
-            hadamard(part);
-            part.iter_mut().for_each(|o| *o *= scale);
-            if t != n {
-                let (a, b) = out.split_at_mut(n / 2);
-                a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
-            }
+            rotate_round(out, signs, t, round % 2 == 1, scale);
         }
         if t != n {
             out.iter_mut().for_each(|o| *o *= 0.25);

@@ -7,7 +7,7 @@
 //! FAISS takes the floor of (x − vmin) / vdiff · 255 (or 15) and reads c + ½ back: the same codes as low = vmin + step / 2,
 //! step = vdiff / 255 here, but for values within a rounding of a boundary between cells.
 
-use crate::{ScalarKind, Vectors};
+use crate::{Matrix, ScalarKind, Vectors};
 use rayon::prelude::*;
 use voisin_kernels::{ScalarBits, ScalarGrid, ScalarQuery, max_abs, scalar_decode, scalar_encode};
 
@@ -19,6 +19,8 @@ mod tests;
 const HALF_END: f32 = 65_520.0;
 /// Rows that a thread encodes at once.
 const ROWS: usize = 256;
+/// The same where they are copied first: few enough to stay in the cache.
+const FEW: usize = 32;
 
 /// A trained scalar code of d dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,6 +128,34 @@ impl Scalar {
         assert_eq!(out.len(), rows.n() * bytes, "a code a row");
         let parts = rows.data().par_chunks(ROWS * self.d).zip(out.par_chunks_mut(ROWS * bytes));
         parts.for_each(|(x, o)| scalar_encode(&self.grid(), x, o));
+        Ok(())
+    }
+
+    /// As [`Scalar::encode`], of what is left of rows when the centres of their lists are taken off; without a copy of all of
+    /// them where values have no end.
+    pub(crate) fn encode_relative(
+        &self,
+        rows: Vectors<'_>,
+        lists: &[u32],
+        centres: Option<&Matrix>,
+        out: &mut [u8],
+    ) -> Result<(), (usize, String)> {
+        let Some(centres) = centres else { return self.encode(rows, out) };
+        if self.kind == ScalarKind::F16 {
+            return self.encode(Vectors::new(&super::less(rows, lists, Some(centres)), self.d), out);
+        }
+        let (d, bytes) = (self.d, self.row_bytes());
+        assert_eq!((rows.d(), out.len()), (d, rows.n() * bytes), "a code a row");
+        let parts = rows.data().par_chunks(FEW * d).zip(lists.par_chunks(FEW)).zip(out.par_chunks_mut(FEW * bytes));
+        parts.with_min_len(8).for_each_init(
+            || vec![0.0; FEW * d],
+            |line, ((x, lists), o)| {
+                for ((row, to), &list) in x.chunks_exact(d).zip(line.chunks_exact_mut(d)).zip(lists) {
+                    to.iter_mut().zip(row).zip(centres.row(list as usize)).for_each(|((t, x), c)| *t = x - c);
+                }
+                scalar_encode(&self.grid(), &line[..x.len()], o);
+            },
+        );
         Ok(())
     }
 

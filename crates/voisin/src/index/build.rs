@@ -2,6 +2,7 @@
 
 use super::default::default_spec;
 use super::ingest::{Journal, RowIds};
+use super::job::JOB;
 use super::learn::Learning;
 use super::manifest::{FORMAT, IdKind, MANIFEST, Manifest, SEGMENTS};
 use super::params::{BuildParams, BuildReport, IdList, Ids};
@@ -40,8 +41,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// ```
 pub fn build(base: &dyn Source, dir: &Path, params: &BuildParams, watch: &dyn Watch) -> Result<BuildReport> {
     let clock = Instant::now();
-    let (spec, reason) = choose(base, params)?;
-    check(base, &spec, params)?;
+    let size = Size { n: base.len(), d: base.dim(), name: &base.name() };
+    let (spec, reason) = choose(&size, params)?;
+    check(&size, &spec, params)?;
     calibrate::check_queries(base, params)?;
     route::check(&spec, params)?;
     pairs::check(base, &spec, params)?;
@@ -55,17 +57,17 @@ pub fn build(base: &dyn Source, dir: &Path, params: &BuildParams, watch: &dyn Wa
     Ok(report)
 }
 
-fn choose(base: &dyn Source, params: &BuildParams) -> Result<(Spec, Option<String>)> {
-    if base.is_empty() || base.dim() == 0 {
-        return Err(Error::Empty { name: base.name() });
+pub(super) fn choose(base: &Size<'_>, params: &BuildParams) -> Result<(Spec, Option<String>)> {
+    if base.n == 0 || base.d == 0 {
+        return Err(Error::Empty { name: base.name.to_owned() });
     }
-    let n = base.len();
+    let n = base.n;
     if let Some(like) = &params.like {
         let other = Manifest::load(like)?;
         let name = |what: String| Error::Unlike { path: like.clone(), what };
-        if other.d != base.dim() {
+        if other.d != base.d {
             let context = format!("the index {}", like.display());
-            return Err(Error::Dimension { name: base.name(), expected: other.d, got: base.dim(), context });
+            return Err(Error::Dimension { name: base.name.to_owned(), expected: other.d, got: base.d, context });
         }
         if other.metric != params.metric {
             return Err(name(format!("built for metric {}, where {} is asked for", other.metric, params.metric)));
@@ -79,14 +81,21 @@ fn choose(base: &dyn Source, params: &BuildParams) -> Result<(Spec, Option<Strin
     Ok(match &params.spec {
         Some(spec) => (spec.clone(), None),
         None => {
-            let (spec, reason) = default_spec(n, base.dim(), params.metric);
+            let (spec, reason) = default_spec(n, base.d, params.metric);
             (spec, Some(reason))
         }
     })
 }
 
-fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
-    let (n, nlist) = (base.len(), spec.nlist());
+/// What is built from, in numbers.
+pub(super) struct Size<'a> {
+    pub(super) n: u64,
+    pub(super) d: usize,
+    pub(super) name: &'a str,
+}
+
+pub(super) fn check(base: &Size<'_>, spec: &Spec, params: &BuildParams) -> Result<()> {
+    let (n, nlist) = (base.n, spec.nlist());
     if params.first_id.checked_add(n).is_none_or(|end| end > i64::MAX as u64) {
         return Err(Error::param("first-id", params.first_id, "numbers up to 2^63 - 1, which result files can hold"));
     }
@@ -103,7 +112,7 @@ fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
         }
         let (d, context) = match spec.transform {
             Some(TransformSpec::Pca { d }) => (d, format!("PCA{d} leaves so many")),
-            _ => (base.dim(), format!("{} has {}", base.name(), base.dim())),
+            _ => (base.d, format!("{} has {}", base.name, base.d)),
         };
         if m.d() != d {
             return Err(Error::Dimension { name: "model".into(), expected: d, got: m.d(), context });
@@ -119,9 +128,9 @@ fn check(base: &dyn Source, spec: &Spec, params: &BuildParams) -> Result<()> {
         return Err(Error::param("index", spec, format!("at most as many lists as vectors, {n}")));
     }
     if let Some(TransformSpec::Pca { d }) = spec.transform
-        && d > base.dim()
+        && d > base.d
     {
-        return Err(Error::param("index", spec, format!("PCA keeps at most the dimensions there are, {}", base.dim())));
+        return Err(Error::param("index", spec, format!("PCA keeps at most the dimensions there are, {}", base.d)));
     }
     if params.train_size.is_some_and(|t| t < nlist as u64) {
         let got = params.train_size.unwrap_or_default();
@@ -140,8 +149,9 @@ pub(super) struct Folder<'a> {
 impl<'a> Folder<'a> {
     pub(super) fn prepare(dir: &'a Path) -> Result<Folder<'a>> {
         let made = !dir.exists();
-        if !made {
-            is_ours(dir)?;
+        is_ours(dir)?;
+        if dir.join(JOB).exists() && !dir.join(MANIFEST).exists() {
+            return Err(Error::format(dir, "a build in parts is under way in this folder; choose another one"));
         }
         disk::create_folder(dir)?;
         let lock = disk::lock(dir)?;
@@ -162,7 +172,10 @@ impl<'a> Folder<'a> {
 }
 
 /// Refuses a folder with anything in it that no build of ours puts there.
-fn is_ours(dir: &Path) -> Result<()> {
+pub(super) fn is_ours(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
     if !dir.is_dir() {
         return Err(Error::format(dir, "exists and is not a folder; an index is a folder"));
     }
@@ -172,7 +185,7 @@ fn is_ours(dir: &Path) -> Result<()> {
     let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = [disk::LOCK, SEGMENTS, super::ingest::JOURNAL].contains(&name.as_str())
+        let known = [disk::LOCK, SEGMENTS, JOB, super::ingest::JOURNAL].contains(&name.as_str())
             || name.ends_with(disk::TEMPORARY)
             || name.starts_with("model") && name.ends_with(".vsn")
             || super::targets::is_file(&name);
@@ -231,12 +244,16 @@ fn run(
         generation,
         model: journal.model.clone().expect("written before the segments"),
         calibration: None,
+        job: None,
+        missing: vec![],
         segments: journal.segments.clone(),
     };
     let calibrated = calibrate::add(dir, &mut manifest, base, learning.whole.as_ref(), &ids, params, watch)?;
     seconds.calibrate += calibrated;
     manifest.save(dir)?;
     Journal::end(dir, &manifest.files())?;
+    // receipts of an index that was here before and was built in parts
+    disk::remove_folder(&dir.join(JOB))?;
     seconds.write += start.elapsed().as_secs_f64() - calibrated;
     Ok(BuildReport {
         spec: spec.clone(),

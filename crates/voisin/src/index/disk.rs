@@ -6,6 +6,8 @@ use crate::{Error, Result};
 use std::fs::{File, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use xxhash_rust::xxh3::xxh3_64;
 
 const BUFFER: usize = 1 << 20;
 /// Ending of files that are not finished.
@@ -24,7 +26,7 @@ pub(super) struct Out {
 impl Out {
     pub(super) fn create(path: &Path) -> Result<Out> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(TEMPORARY);
+        name.push(unique());
         let temporary = path.with_file_name(name);
         step(&temporary)?;
         let file = File::create(&temporary).map_err(|e| Error::io(&temporary, e))?;
@@ -78,7 +80,7 @@ impl Out {
         step(&self.path)?;
         std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, e))?;
         self.finished = true;
-        sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        sync_folder(self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
     }
 }
 
@@ -88,6 +90,41 @@ impl Drop for Out {
             let _ = std::fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// An ending that no other process anywhere gives a file: `.MACHINE-PROCESS-NUMBER.tmp`.
+fn unique() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let number = RandomState::new().hash_one(std::process::id()) as u32;
+    format!(".{:08x}-{}-{number:08x}{TEMPORARY}", machine(), std::process::id())
+}
+
+/// Tells this machine, since it was started, from others that share its file system.
+fn machine() -> u32 {
+    static MACHINE: OnceLock<u32> = OnceLock::new();
+    *MACHINE.get_or_init(|| {
+        let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        // processes of containers are numbered by themselves
+        let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        xxh3_64(&[&boot, space.as_os_str().as_encoded_bytes()].concat()) as u32
+    })
+}
+
+/// Removes unfinished files of processes of this machine that are no more. Those of others may still be written.
+pub(super) fn remove_abandoned(folder: &Path) -> Result<()> {
+    if !Path::new("/proc/self/ns/pid").exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let made_by = name.strip_suffix(TEMPORARY).and_then(|n| n.rsplit_once('.')).map(|n| n.1);
+        let Some(&[made_on, process, _]) = made_by.map(|m| m.split('-').collect::<Vec<_>>()).as_deref() else { continue };
+        let ours = made_on == format!("{:08x}", machine()) && process.bytes().all(|b| b.is_ascii_digit());
+        if ours && !Path::new("/proc").join(process).exists() {
+            remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Replaces or creates a small file.
@@ -112,6 +149,15 @@ pub(super) fn remove_file(path: &Path) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
         _ => Ok(()),
     }
+}
+
+/// Removes a folder with all that is in it; one that is not there is fine.
+pub(super) fn remove_folder(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    step(path)?;
+    std::fs::remove_dir_all(path).map_err(|e| Error::io(path, e))
 }
 
 pub(super) fn create_folder(path: &Path) -> Result<()> {
@@ -151,18 +197,32 @@ pub(super) fn crashed() -> bool {
     false
 }
 
+/// What tests let fail in this thread, for those that work for it.
+#[cfg(not(test))]
+pub(super) struct Faults;
+
+#[cfg(not(test))]
+pub(super) fn faults() -> Faults {
+    Faults
+}
+
+/// Lets this thread fail with another one.
+#[cfg(not(test))]
+pub(super) fn inherit(_: Faults) {}
+
 #[cfg(test)]
 use failing::step;
 #[cfg(test)]
-pub(super) use failing::{Failure, crashed, fail_after};
+pub(super) use failing::{Failure, crashed, fail_after, faults, inherit};
 
 #[cfg(test)]
 mod failing {
     use crate::{Error, Result};
-    use std::cell::Cell;
+    use std::cell::RefCell;
     use std::path::Path;
+    use std::sync::{Arc, Mutex};
 
-    /// What happens at a step of this thread.
+    /// What happens at a step of this thread, and of those that work for it.
     #[derive(Clone, Copy, PartialEq)]
     pub(in crate::index) enum Failure {
         /// The process dies: nothing is cleaned up, no later step is taken.
@@ -171,32 +231,41 @@ mod failing {
         Full,
     }
 
+    /// Steps that are left, and what comes after them.
+    type Faults = Arc<Mutex<(Option<u64>, Failure)>>;
+
     thread_local! {
-        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
-        static KIND: Cell<Failure> = const { Cell::new(Failure::Crash) };
+        static FAULTS: RefCell<Faults> = RefCell::new(Arc::new(Mutex::new((None, Failure::Crash))));
+    }
+
+    pub(in crate::index) fn faults() -> Faults {
+        FAULTS.with_borrow(Arc::clone)
+    }
+
+    pub(in crate::index) fn inherit(of: Faults) {
+        FAULTS.set(of);
     }
 
     /// Lets `steps` steps pass, then fails; `None` never fails.
     pub(in crate::index) fn fail_after(steps: Option<u64>, kind: Failure) {
-        LEFT.set(steps);
-        KIND.set(kind);
+        *faults().lock().unwrap() = (steps, kind);
     }
 
     pub(super) fn step(path: &Path) -> Result<()> {
-        match LEFT.get() {
-            None => Ok(()),
-            Some(0) => {
-                let what = if KIND.get() == Failure::Crash { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull };
+        match &mut *faults().lock().unwrap() {
+            (None, _) => Ok(()),
+            (Some(0), kind) => {
+                let what = if *kind == Failure::Crash { std::io::ErrorKind::Other } else { std::io::ErrorKind::StorageFull };
                 Err(Error::io(path, what.into()))
             }
-            Some(n) => {
-                LEFT.set(Some(n - 1));
+            (Some(n), _) => {
+                *n -= 1;
                 Ok(())
             }
         }
     }
 
     pub(in crate::index) fn crashed() -> bool {
-        LEFT.get() == Some(0) && KIND.get() == Failure::Crash
+        *faults().lock().unwrap() == (Some(0), Failure::Crash)
     }
 }

@@ -16,14 +16,20 @@ use voisin_kernels::dot_f64;
 
 pub(super) const JOURNAL: &str = "journal.json";
 
-/// What is finished of a change.
+/// What is finished of a change, or of a part of a build.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Journal {
+    /// Name of its file in the folder of the index.
+    #[serde(skip)]
+    pub(super) file: String,
     /// Identifies the work: inputs and parameters.
     pub(super) key: Option<Digest>,
     /// Generation that the change leads to.
     pub(super) generation: u64,
     pub(super) model: Option<FileEntry>,
+    /// Number of the first segment, where parts before this one have others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) first_segment: u64,
     pub(super) segments: Vec<SegmentEntry>,
     /// First row of the source that is not stored.
     pub(super) next_row: u64,
@@ -34,19 +40,31 @@ pub(super) struct Journal {
 impl Journal {
     /// The journal of earlier, unfinished work of the same key, its files checked; a new one otherwise.
     pub(super) fn resume(dir: &Path, key: u64, generation: u64) -> Journal {
-        let fresh = Journal { key: Some(Digest(key)), generation, ..Default::default() };
-        let Ok(bytes) = std::fs::read(dir.join(JOURNAL)) else { return fresh };
+        Journal::resume_file(dir, JOURNAL, key, generation)
+    }
+
+    /// As [`Journal::resume`], from a file of another name.
+    pub(super) fn resume_file(dir: &Path, file: &str, key: u64, generation: u64) -> Journal {
+        let fresh = Journal { file: file.to_owned(), key: Some(Digest(key)), generation, ..Default::default() };
+        let Ok(bytes) = std::fs::read(dir.join(file)) else { return fresh };
         let Ok(found) = unseal::<Journal>(&bytes) else { return fresh };
-        let sound = |path: &Path, magic, e: &FileEntry| {
-            Blocks::open_known(path, magic, e.bytes, e.digest.0).is_ok_and(|b| b.check_all().is_empty())
-        };
-        let files_are_sound = found.model.iter().all(|m| sound(&dir.join(&m.file), super::model::MAGIC, m))
-            && found.segments.iter().all(|s| sound(&dir.join(SEGMENTS).join(&s.at.file), segment::MAGIC, &s.at));
-        if found.key == fresh.key && found.generation == generation && files_are_sound { found } else { fresh }
+        let sound = |problem: Result<Option<Error>>| matches!(problem, Ok(None));
+        let files_are_sound = found.model.iter().all(|m| sound(model_problem(dir, m, true)))
+            && found.segments.iter().all(|s| sound(segment_problem(dir, s, true)));
+        if found.key == fresh.key && found.generation == generation && files_are_sound {
+            Journal { file: fresh.file, ..found }
+        } else {
+            fresh
+        }
+    }
+
+    /// The journal in the bytes of its file.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Journal> {
+        unseal(bytes).ok()
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
-        disk::write_file(&dir.join(JOURNAL), &seal(self))
+        disk::write_file(&dir.join(&self.file), &seal(self))
     }
 
     pub(super) fn files(&self) -> Vec<String> {
@@ -59,6 +77,25 @@ impl Journal {
         disk::remove_file(&dir.join(JOURNAL))?;
         opened::clean(dir, keep)
     }
+}
+
+fn is_zero(x: &u64) -> bool {
+    *x == 0
+}
+
+/// The first thing that is wrong with the file of a model; all of it is read only where `all` is asked for.
+pub(super) fn model_problem(dir: &Path, e: &FileEntry, all: bool) -> Result<Option<Error>> {
+    problem(&dir.join(&e.file), super::model::MAGIC, e, all)
+}
+
+/// The first thing that is wrong with the file of a segment.
+pub(super) fn segment_problem(dir: &Path, e: &SegmentEntry, all: bool) -> Result<Option<Error>> {
+    problem(&dir.join(SEGMENTS).join(&e.at.file), segment::MAGIC, &e.at, all)
+}
+
+fn problem(path: &Path, magic: &[u8; 8], e: &FileEntry, all: bool) -> Result<Option<Error>> {
+    let blocks = Blocks::open_known(path, magic, e.bytes, e.digest.0)?;
+    Ok(if all { blocks.check_all().into_iter().next() } else { None })
 }
 
 /// The ids of the rows of a source.
@@ -110,9 +147,25 @@ pub(super) struct Loaded {
 
 /// Reads a range of a source into memory.
 pub(super) fn load(source: &dyn Source, range: Range<u64>, metric: Metric, on_bad: OnBad, watch: &dyn Watch) -> Result<Loaded> {
+    let room = vec![0.0; (range.end - range.start) as usize * source.dim()];
+    load_in(room, source, range, metric, on_bad, false, watch)
+}
+
+/// As [`load`], in memory that was used before: new memory costs as much as reading. With `unit` the rows are brought to unit
+/// length at once.
+pub(super) fn load_in(
+    mut room: Vec<f32>,
+    source: &dyn Source,
+    range: Range<u64>,
+    metric: Metric,
+    on_bad: OnBad,
+    unit: bool,
+    watch: &dyn Watch,
+) -> Result<Loaded> {
     let d = source.dim();
     let n = (range.end - range.start) as usize;
-    let mut rows = Matrix::zeros(n, d);
+    room.resize(n * d, 0.0);
+    let mut rows = Matrix::new(room, d);
     let step = ((16 << 20) / (4 * d)).max(1);
     let mut at = range.start;
     for block in rows.data_mut().chunks_mut(step * d) {
@@ -144,6 +197,9 @@ pub(super) fn load(source: &dyn Source, range: Range<u64>, metric: Metric, on_ba
         let mut skip = out.into_iter();
         numbers.retain(|_| !skip.next().expect("one a row"));
     }
+    if unit {
+        rows.data_mut().par_chunks_mut(d).with_min_len(64).for_each(to_unit);
+    }
     Ok(Loaded { rows, numbers })
 }
 
@@ -152,9 +208,17 @@ pub(super) fn directed(rows: Vectors<'_>, metric: Metric) -> Cow<'_, [f32]> {
     if metric != Metric::Cosine {
         return Cow::Borrowed(rows.data());
     }
-    let mut out = rows.data().to_vec();
-    out.par_chunks_mut(rows.d()).for_each(to_unit);
+    let mut out = vec![0.0; rows.data().len()];
+    direct(rows, &mut out);
     Cow::Owned(out)
+}
+
+/// Rows at unit length.
+pub(super) fn direct(rows: Vectors<'_>, out: &mut [f32]) {
+    out.par_chunks_mut(rows.d()).zip(rows.data().par_chunks(rows.d())).with_min_len(64).for_each(|(to, from)| {
+        to.copy_from_slice(from);
+        to_unit(to);
+    });
 }
 
 /// Brings a row to unit length; a zero row stays.

@@ -2,6 +2,7 @@
 //! is not part of the index.
 
 use super::disk;
+use super::job::Missing;
 use crate::{Error, Metric, Result, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -93,6 +94,12 @@ pub(super) struct Manifest {
     pub(super) model: FileEntry,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) calibration: Option<FileEntry>,
+    /// Digest of the plan, where it was built in parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) job: Option<Digest>,
+    /// Inputs that it was built without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) missing: Vec<Missing>,
     pub(super) segments: Vec<SegmentEntry>,
 }
 
@@ -146,7 +153,7 @@ impl Manifest {
         files
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let spec = self.parsed_spec().map_err(|e| e.to_string())?;
         if self.d == 0 || self.d > 1 << 24 || spec.nlist() == 0 {
             return Err(format!("{} dimensions", self.d));
@@ -190,6 +197,13 @@ pub(super) fn seal<T: Serialize>(value: &T) -> Vec<u8> {
     let hash = xxh3_64(text.as_bytes());
     text.push_str(&format!("{SEAL}{hash:016x}{AFTER}"));
     text.into_bytes()
+}
+
+/// The checksum that a sealed text ends with.
+pub(super) fn seal_of(bytes: &[u8]) -> Option<u64> {
+    let end = bytes.len().checked_sub(AFTER.len())?;
+    let digits = std::str::from_utf8(bytes.get(end.checked_sub(16)?..end)?).ok()?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// The value of a sealed text, or what is wrong.

@@ -138,6 +138,7 @@ fn join(mut all: Vec<Opened>) -> Result<Opened> {
         m.generation = m.generation.max(next.manifest.generation);
         m.reason = None;
         m.segments.append(&mut next.manifest.segments);
+        m.missing.append(&mut next.manifest.missing);
         if !found && keeps(&next) {
             found = true;
             whole.calibration = next.calibration;

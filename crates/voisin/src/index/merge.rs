@@ -80,6 +80,7 @@ fn run(opened: &Opened, dir: &Path, room: &Room, watch: &dyn Watch) -> Result<Me
         generation: journal.generation,
         model: journal.model.clone().expect("written before the segments"),
         calibration: None,
+        job: None,
         segments: journal.segments.clone(),
         ..opened.manifest.clone()
     };

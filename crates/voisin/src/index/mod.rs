@@ -6,6 +6,7 @@
 //! calibration.json        how many lists recall targets take
 //! segments/G-I.vsn        codes, vectors and ids, list by list; segment I of the change with number G
 //! segments/G-I.del.H      which of its rows are deleted, as of change H
+//! job/                    receipts of a build in parts
 //! lock                    held by whoever changes the index
 //! journal.json            what is finished of a change under way; `*.tmp` are files not finished
 //! ```
@@ -22,6 +23,7 @@ mod disk;
 mod filter;
 mod found;
 mod ingest;
+pub mod job;
 mod kept;
 mod learn;
 mod manifest;
@@ -53,6 +55,7 @@ mod merge_tests;
 pub use build::build;
 pub use default::default_spec;
 pub use filter::{Filter, FilterKind};
+pub use job::Missing;
 pub use merge::merge;
 pub use mutate::{add, compact, remove};
 pub use params::{
@@ -159,6 +162,7 @@ impl Index {
                 best: c.best(),
             }),
             folders: if folders.len() > 1 { folders } else { vec![] },
+            missing: m.missing.clone(),
             hidden: if let Partition::Learned(m) = self.0.partition.stored() { Some(m.hidden()) } else { None },
             router: self.0.partition.router().map(|r| [r.d(), r.nlist()]),
         }

@@ -10,7 +10,7 @@
 //! | `codec`, `refine` | what the code and the refinement were trained to |
 
 use super::blocks::{BlockWriter, Blocks};
-use super::ingest::directed;
+use super::ingest::{direct, directed};
 use super::manifest::{Digest, FileEntry};
 use super::refine::Refine;
 use crate::encode::Codec;
@@ -83,6 +83,19 @@ impl Model {
     /// Whether the codes are the vectors as they came.
     pub(crate) fn codes_are_vectors(&self) -> bool {
         self.transform.is_none() && matches!(self.codec, Codec::Flat)
+    }
+
+    /// As [`Model::prepared`], in `room`, which is kept from block to block.
+    pub(crate) fn prepared_in<'a>(&self, rows: Vectors<'a>, metric: Metric, room: &'a mut Vec<f32>) -> &'a [f32] {
+        match &self.transform {
+            None if metric != Metric::Cosine => return rows.data(),
+            None => {
+                room.resize(rows.data().len(), 0.0);
+                direct(rows, room);
+            }
+            Some(_) => *room = self.prepared(rows, metric).into_owned(),
+        }
+        room
     }
 
     /// Rows as partition and codes want them: of unit length under cosine, then transformed.

@@ -8,8 +8,9 @@ use super::segment::{Segment, Shape};
 use super::targets::{self, Calibration};
 use super::{disk, many, model};
 use crate::encode::Codec;
-use crate::{Error, Result, Spec};
-use std::collections::HashSet;
+use crate::{Error, Result, Spec, Watch};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -132,6 +133,36 @@ impl Opened {
             }
         }
         Ok(None)
+    }
+
+    /// Refuses string ids that stand in two segments, in one pass over their sorted tables.
+    pub(super) fn refuse_twins(&self, watch: &dyn Watch) -> Result<()> {
+        let string = |part: usize, at: usize| {
+            let segment = &self.parts[part].segment;
+            if at < segment.rows() { segment.string_at(at).map(|s| Some(s.0)) } else { Ok(None) }
+        };
+        let mut heap = BinaryHeap::new();
+        for part in 0..self.parts.len() {
+            heap.extend(string(part, 0)?.map(|s| Reverse((s, part, 0usize))));
+        }
+        watch.begin("ids", self.manifest.n, "vectors");
+        let mut before: Option<(&str, usize)> = None;
+        while let Some(Reverse((id, part, at))) = heap.pop() {
+            if before.is_some_and(|b| b.0 == id) {
+                let name = |p: usize| self.manifest.segments[p].at.file.clone();
+                let other = before.map_or(part, |b| b.1);
+                let what = format!("stands twice: in {} and in {}", name(other), name(part));
+                return Err(Error::Id { id: id.to_owned(), what });
+            }
+            if at.is_multiple_of(1 << 16) {
+                watch.check()?;
+                watch.advance((at as u64).min(1 << 16));
+            }
+            before = Some((id, part));
+            heap.extend(string(part, at + 1)?.map(|s| Reverse((s, part, at + 1))));
+        }
+        watch.end();
+        Ok(())
     }
 
     /// Gives back the memory of what was read of the segments.

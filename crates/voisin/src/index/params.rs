@@ -4,6 +4,7 @@ use super::filter::Filter;
 use super::targets::Promise;
 use crate::partition::{Epoch, KMeansParams, Mlp, PAIRED_ITERATIONS, RouterParams, TrainParams};
 use crate::{Matrix, Metric, Neighbors, OnBad, Source, Spec, StringIds};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Ids that somebody names.
@@ -66,8 +67,9 @@ impl std::fmt::Debug for Captions {
     }
 }
 
-/// What to build and how.
-#[derive(Clone, Debug)]
+/// What to build and how. A plan of a build in parts keeps it, all but what is data: model, ids, captions, queries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct BuildParams {
     /// The index; `None` chooses: `Flat` below 20,000 rows, else `IVF` with about 4·sqrt(n) lists.
     pub spec: Option<Spec>,
@@ -84,14 +86,17 @@ pub struct BuildParams {
     /// Training of a learned index; the hidden layers of the spec win, `seed` is set by the build.
     pub train: TrainParams,
     /// A model for a learned index: no k-means and no training.
+    #[serde(skip)]
     pub model: Option<Mlp>,
     /// Train on at most this many rows; `None`: all for a learned index, 256 a list for k-means lists.
     pub train_size: Option<u64>,
-    /// Rows a segment; `None`: as many as have codes and refinement vectors of 4 GiB, or of half of the memory limit.
+    /// Rows a segment; `None`: as many as have codes and refinement vectors of 2 GiB, or of a quarter of the memory limit.
     pub segment_rows: Option<u64>,
     /// Where ids come from.
+    #[serde(skip)]
     pub ids: Ids,
     /// Captions that the centroids of a paired index move to.
+    #[serde(skip)]
     pub captions: Option<Captions>,
     /// Iterations of paired k-means.
     pub paired_niter: usize,
@@ -99,6 +104,7 @@ pub struct BuildParams {
     pub router: RouterParams,
     /// Queries that stand for those to come: a router is trained on them, and recall targets are calibrated on them (on those
     /// that a router was not trained on), instead of on rows of the base.
+    #[serde(skip)]
     pub queries: Option<Matrix>,
     /// The folder of an index whose model is taken as it is: nothing is learned, and both can be searched as one. Spec and
     /// metric must be the same.
@@ -145,7 +151,7 @@ pub struct Seconds {
     pub assign: f64,
     /// Normalising and encoding.
     pub encode: f64,
-    /// Writing and syncing.
+    /// Waiting for writing and syncing.
     pub write: f64,
     /// Measuring how many lists recall targets take.
     pub calibrate: f64,
@@ -407,6 +413,9 @@ pub struct IndexInfo {
     /// The folders it is made of, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<FolderInfo>,
+    /// Inputs that it was built without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<super::job::Missing>,
     /// Hidden layers of a learned index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,

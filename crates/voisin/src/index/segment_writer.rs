@@ -6,6 +6,7 @@ use super::model::Model;
 use super::segment::*;
 use crate::{Error, Metric, Result, StringIds};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::path::Path;
 use voisin_kernels::dot_f64;
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,7 +15,19 @@ use xxhash_rust::xxh3::xxh3_64;
 const LARGEST: f64 = 1e15;
 const SMALLEST: f64 = 1e-15;
 
-/// Receives rows in the order of their lists and writes them as a segment. Memory: a run, and the ids.
+/// Bytes of records that are laid out together.
+const TOGETHER: usize = 4 << 20;
+
+/// A run as it is written, and what is said of it.
+struct Packed {
+    run: Vec<u8>,
+    facts: Vec<f32>,
+    reach: f32,
+    fine: bool,
+    hash: u64,
+}
+
+/// Receives rows in the order of their lists and writes them as a segment. Memory: a few runs, and the ids.
 pub(super) struct SegmentWriter<'a> {
     out: BlockWriter,
     file: String,
@@ -27,11 +40,12 @@ pub(super) struct SegmentWriter<'a> {
     ids: Vec<u64>,
     facts: Vec<f32>,
     strings: StringIds,
-    /// Records of the run that is not full yet.
+    /// Records of rows that are not written yet.
     pending: Vec<u8>,
-    /// The run as its code lays it out.
-    run: Vec<u8>,
-    decoded: Vec<f32>,
+    /// List and rows of each run among them that is complete.
+    waiting: Vec<(usize, usize)>,
+    /// Rows of the run that is not.
+    open: usize,
     written: usize,
     /// Bytes of codes written.
     at: usize,
@@ -57,9 +71,9 @@ impl<'a> SegmentWriter<'a> {
             ids: Vec::new(),
             facts: Vec::new(),
             strings: StringIds::default(),
-            pending: Vec::with_capacity(RUN * code_bytes),
-            run: Vec::new(),
-            decoded: Vec::new(),
+            pending: Vec::new(),
+            waiting: Vec::new(),
+            open: 0,
             written: 0,
             at: 0,
             sums: Vec::new(),
@@ -82,62 +96,87 @@ impl<'a> SegmentWriter<'a> {
         if let (IdKind::Strings, Some(s)) = (self.shape.ids, string) {
             self.strings.push(s);
         }
-        if self.ids.len() - self.written == RUN { self.end_run() } else { Ok(()) }
+        self.open += 1;
+        if self.open == RUN { self.end_run() } else { Ok(()) }
     }
 
     /// Ends the current list and begins the next.
     pub(super) fn next_list(&mut self) -> Result<()> {
         self.end_run()?;
-        self.lists.push(self.runs.len() as u32);
+        self.lists.push((self.runs.len() + self.waiting.len()) as u32);
         Ok(())
     }
 
     fn end_run(&mut self) -> Result<()> {
-        let rows = self.ids.len() - self.written;
-        if rows == 0 {
-            return Ok(());
+        if self.open > 0 {
+            self.waiting.push((self.lists.len() - 1, self.open));
+            self.open = 0;
         }
-        let d = self.model.code_d(self.shape.d);
-        self.run.clear();
-        self.run.resize(self.model.codec.run_bytes(d, rows), 0);
-        self.model.codec.pack(&self.pending, rows, &mut self.run);
+        if self.pending.len() >= TOGETHER { self.write_runs() } else { Ok(()) }
+    }
+
+    /// Lays out the runs that wait, side by side, and writes them one after the other.
+    fn write_runs(&mut self) -> Result<()> {
+        let mut places = Vec::with_capacity(self.waiting.len());
+        let (mut row, mut byte) = (self.written, 0);
+        for &(list, rows) in &self.waiting {
+            places.push((list, row..row + rows, byte));
+            (row, byte) = (row + rows, byte + rows * self.code_bytes);
+        }
+        let this = &*self;
+        let packed: Vec<Packed> = places
+            .par_iter()
+            .map_init(Vec::new, |decoded, (list, rows, byte)| this.pack(*list, rows.clone(), *byte, decoded))
+            .collect();
+        for ((_, rows, _), p) in places.iter().zip(packed) {
+            let start = self.at.next_multiple_of(ALIGN);
+            self.runs.push(Run {
+                start: rows.start as u64,
+                codes: start as u64,
+                hash: p.hash,
+                rows: rows.len() as u32,
+                reach: p.reach,
+                extreme: !p.fine as u32,
+                zero: 0,
+            });
+            self.facts.extend_from_slice(&p.facts);
+            self.out.put(&[0; ALIGN][..start - self.at])?;
+            self.out.put(&p.run)?;
+            self.at = start + p.run.len();
+        }
+        self.written = row;
+        self.waiting.clear();
         self.pending.clear();
-        let (reach, fine) = self.measure(d, rows);
-        let facts = if has_facts(self.shape.metric, self.model) { &self.facts[self.written..] } else { &[] };
-        let start = self.at.next_multiple_of(ALIGN);
-        self.runs.push(Run {
-            start: self.written as u64,
-            codes: start as u64,
-            hash: run_hash(&self.ids[self.written..], facts, &self.run),
-            rows: rows as u32,
-            reach,
-            extreme: !fine as u32,
-            zero: 0,
-        });
-        self.out.put(&[0; ALIGN][..start - self.at])?;
-        self.out.put(&self.run)?;
-        self.at = start + self.run.len();
-        self.written += rows;
         Ok(())
     }
 
-    /// Facts of the run as it decodes, its largest norm, and whether f32 can compare its rows.
-    fn measure(&mut self, d: usize, rows: usize) -> (f32, bool) {
-        let (model, metric) = (self.model, self.shape.metric);
+    /// A run of a list, whose records begin at a byte of those that wait.
+    fn pack(&self, list: usize, rows: Range<usize>, byte: usize, decoded: &mut Vec<f32>) -> Packed {
+        let d = self.model.code_d(self.shape.d);
+        let records = &self.pending[byte..byte + rows.len() * self.code_bytes];
+        let mut run = vec![0; self.model.codec.run_bytes(d, rows.len())];
+        self.model.codec.pack(records, rows.len(), &mut run);
+        let (facts, reach, fine) = self.measure(list, rows.len(), &run, decoded);
+        let hash = run_hash(&self.ids[rows], &facts, &run);
+        Packed { run, facts, reach, fine, hash }
+    }
+
+    /// Facts of a run as it decodes, its largest norm, and whether f32 can compare its rows.
+    fn measure(&self, list: usize, rows: usize, run: &[u8], decoded: &mut Vec<f32>) -> (Vec<f32>, f32, bool) {
+        let (model, metric, d) = (self.model, self.shape.metric, self.model.code_d(self.shape.d));
         if !model.codec.decodes() {
-            return (0.0, true);
+            return (vec![], 0.0, true);
         }
-        self.decoded.resize(rows * d, 0.0);
-        model.codec.decode(&self.run, model.centre(self.lists.len() - 1), &mut self.decoded);
-        let norms: Vec<f64> = self.decoded.par_chunks(d).with_min_len(64).map(|r| dot_f64(r, r)).collect();
-        if has_facts(metric, model) {
-            self.facts.extend(norms.iter().map(|&n| fact(metric, n)));
-        }
+        decoded.resize(rows * d, 0.0);
+        model.codec.decode(run, model.centre(list), decoded);
+        let norms: Vec<f64> = decoded.par_chunks(d).with_min_len(64).map(|r| dot_f64(r, r)).collect();
+        let some = has_facts(metric, model);
+        let facts = if some { norms.iter().map(|&n| fact(metric, n)).collect() } else { vec![] };
         let largest = norms.iter().copied().fold(0.0, f64::max).sqrt();
         let smallest = norms.iter().copied().fold(f64::INFINITY, f64::min).sqrt();
         // the negation catches NaN too, which only a caller that skipped screening could bring
         let fine = largest <= LARGEST && (metric != Metric::Cosine || smallest >= SMALLEST);
-        ((largest as f32).next_up(), fine)
+        (facts, (largest as f32).next_up(), fine)
     }
 
     /// Ends the codes; the refine records follow, in the order of the rows.
@@ -150,6 +189,7 @@ impl<'a> SegmentWriter<'a> {
         while self.lists.len() <= self.shape.nlist {
             self.next_list()?;
         }
+        self.write_runs()?;
         self.out.end();
         Ok(())
     }

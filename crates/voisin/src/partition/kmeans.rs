@@ -10,13 +10,15 @@ use super::seeding;
 use super::{Centroids, large};
 use crate::{Error, Matrix, Metric, OnBad, Result, Source, Vectors, Watch};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 use voisin_kernels::dot_f64;
 
 /// How the first centroids are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Init {
     /// k different rows.
     #[default]
@@ -27,9 +29,11 @@ pub enum Init {
 }
 
 /// What k-means needs to know.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct KMeansParams {
     /// Number of centroids.
+    #[serde(skip)]
     pub k: usize,
     /// Iterations; fewer are done when nothing moves any more, or from 4,096 centroids on when the objective falls by less
     /// than 0.1 % in one.
@@ -43,6 +47,7 @@ pub struct KMeansParams {
     /// Scale the centroids to unit length after every iteration.
     pub spherical: bool,
     /// Seed of every choice.
+    #[serde(skip)]
     pub seed: u64,
 }
 

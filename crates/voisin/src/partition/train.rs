@@ -4,11 +4,13 @@ use super::network::Network;
 use super::rng::Random;
 use super::{Mlp, warm};
 use crate::{Error, Result, Vectors, Watch};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use voisin_kernels::{Words, dot_f64};
 
 /// Arithmetic of the products in training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32.
     F32,
@@ -18,7 +20,8 @@ pub enum Precision {
 }
 
 /// How the step size changes while training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// Not at all.
     Constant,
@@ -39,7 +42,8 @@ impl Schedule {
 }
 
 /// How the model is built and trained; what is `None` is chosen, see [`Recipe`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainParams {
     /// Sizes of the hidden layers.
     pub hidden: Vec<usize>,
@@ -59,6 +63,7 @@ pub struct TrainParams {
     /// Train on at most this many rows, chosen by the seed; `None` takes all.
     pub train_size: Option<usize>,
     /// Seed of the first weights, the sample and the order of the rows.
+    #[serde(skip)]
     pub seed: u64,
 }
 

@@ -7,6 +7,7 @@
 mod read;
 
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -114,7 +115,8 @@ pub enum RefineSpec {
 /// assert_eq!(spec.to_string(), "LMI320(512-384),RaBitQ4,Refine(SQ8)");
 /// # Ok::<(), voisin::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Spec {
     /// Which map first, if any.
     pub transform: Option<TransformSpec>,
@@ -162,6 +164,20 @@ impl Spec {
             PartitionSpec::One => 1,
             PartitionSpec::KMeans { nlist } | PartitionSpec::Paired { nlist } | PartitionSpec::Learned { nlist, .. } => nlist,
         }
+    }
+}
+
+impl From<Spec> for String {
+    fn from(spec: Spec) -> String {
+        spec.to_string()
+    }
+}
+
+impl TryFrom<String> for Spec {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Spec> {
+        Spec::parse(&text)
     }
 }
 

@@ -15,7 +15,10 @@ fn sample(bits: usize, n: usize, d: usize, ip: bool) -> (RaBitQ, Matrix, Matrix,
     let code = RaBitQ::train(bits, rows.view(), &with);
     let code = RaBitQ::from_parts(bits, d, &code.parts()).unwrap();
     let mut records = vec![0; n * code.row_bytes()];
-    code.encode(rows.view(), &lists, Some(&centres), &mut records);
+    code.encode(rows.view(), &lists, Some(&centres), &[], &mut records);
+    let mut again = vec![0; records.len()];
+    code.encode(rows.view(), &lists, Some(&centres), &code.rotated(&centres), &mut again);
+    assert!(again == records, "rotated before or when they are needed");
     (code, rows, centres, lists, records)
 }
 
@@ -121,7 +124,7 @@ fn a_row_at_its_centre_has_the_distance_of_the_centre() {
     let with = Training { lists: &[0], centres: Some(&centres), ip: false, seed: 0, watch: &Quiet };
     let code = RaBitQ::train(4, centres.view(), &with);
     let mut record = vec![0; code.row_bytes()];
-    code.encode(centres.view(), &[0], Some(&centres), &mut record);
+    code.encode(centres.view(), &[0], Some(&centres), &[], &mut record);
     let query = code.query(&[0.5; 64]);
     let mut hits = Vec::new();
     let shared = Shared { base: 7.0, reach: 7f32.sqrt() };

@@ -1,0 +1,410 @@
+//! Builds in parts, stopped after every step on disk, on a full disk, damaged, run twice: always the bytes of an undisturbed one.
+
+use super::super::disk::{Failure, fail_after};
+use super::super::params::{BuildParams, SearchParams};
+use super::super::{Index, build, verify};
+use super::*;
+use crate::partition::Random;
+use crate::{Error, Matrix, MemSource, Quiet, Result, Source, StringIds, Watch};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Specs with plain vectors, and with a transform, codes and refinement.
+const SPECS: [&str; 2] = ["IVF4,Flat", "PCA4,IVF4,RaBitQ4,Refine(SQ8)"];
+/// Rows of the files.
+const FILES: [u64; 5] = [40, 20, 20, 10, 60];
+
+/// Files in memory.
+struct Files(BTreeMap<String, MemSource>);
+
+impl Files {
+    fn all(ids: bool) -> Files {
+        let all = rows(150, 1);
+        let mut first = 0;
+        let file = |(i, &n): (usize, &u64)| {
+            let data = all.view().rows(first..first + n as usize).data().to_vec();
+            let names: StringIds = (first..first + n as usize).map(|i| format!("id {}", i * 7 % 1000)).collect();
+            first += n as usize;
+            let source = MemSource::new(format!("f{i}"), Matrix::new(data, 6)).with_ids(ids.then_some(names));
+            (format!("f{i}"), source)
+        };
+        Files(FILES.iter().enumerate().map(file).collect())
+    }
+
+    fn get(&self, file: &str) -> Result<&MemSource> {
+        self.0.get(file).ok_or_else(|| Error::io(file, std::io::ErrorKind::NotFound.into()))
+    }
+
+    fn plan(&self) -> Vec<Input> {
+        let input = |(file, s): (&String, &MemSource)| Input { file: file.clone(), rows: s.len(), present: true, ..Input::default() };
+        self.0.iter().map(input).collect()
+    }
+}
+
+impl Inputs for Files {
+    fn look(&self, file: &str) -> Result<Seen> {
+        let s = self.get(file)?;
+        let strings = s.ids()?.is_some();
+        Ok(Seen { rows: s.len(), d: s.dim(), dtype: "f32".into(), bytes: 24 * s.len(), strings, metric: None })
+    }
+
+    fn open(&self, file: &str) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.get(file)?.clone()))
+    }
+
+    fn sha256(&self, file: &str, _: &dyn Watch) -> Result<String> {
+        Ok(format!("{:064x}", self.get(file)?.fingerprint()))
+    }
+}
+
+fn rows(n: usize, salt: usize) -> MemSource {
+    let data = (0..n * 6).map(|i| ((i * 7919 + salt * 104_729) % 1009) as f32 / 1009.0).collect();
+    MemSource::new("rows", Matrix::new(data, 6))
+}
+
+fn params(spec: &str) -> PlanParams {
+    let mut build =
+        BuildParams { spec: Some(spec.parse().unwrap()), segment_rows: Some(40), seed: 3, calibrate: 0, ..BuildParams::default() };
+    build.kmeans.niter = 3;
+    PlanParams { build, parts: 3, d: 6, dir: Some("index".into()), ..PlanParams::default() }
+}
+
+/// All steps of a job in a folder, as far as they are not done.
+fn work(folder: &Path, spec: &str, files: &Files) -> Result<()> {
+    let mut plan = Plan::new(files.plan(), params(spec))?;
+    plan.save(&folder.join("plan.json"))?;
+    let (dir, how) = (plan.dir(), RunParams::default());
+    train(&plan, &dir, files, &how, &Quiet)?;
+    for part in 0..plan.parts() {
+        run(&plan, &dir, part, files, &how, &Quiet)?;
+    }
+    commit(&plan, &dir, false, &Quiet).map(|_| ())
+}
+
+/// Every file below a folder but locks.
+fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            all.extend(tree(&entry.path()).into_iter().map(|(n, b)| (format!("{name}/{n}"), b)));
+        } else if name != "lock" {
+            all.insert(name, std::fs::read(entry.path()).unwrap());
+        }
+    }
+    all
+}
+
+fn names(tree: &BTreeMap<String, Vec<u8>>) -> Vec<&str> {
+    tree.keys().map(String::as_str).collect()
+}
+
+fn same(found: &BTreeMap<String, Vec<u8>>, want: &BTreeMap<String, Vec<u8>>, when: &str) {
+    assert_eq!(names(found), names(want), "{when}");
+    let other: Vec<_> = want.iter().filter(|(n, b)| &found[*n] != *b).map(|f| f.0).collect();
+    assert!(other.is_empty(), "{when}: other bytes in {other:?}");
+}
+
+fn undisturbed(spec: &str) -> (tempfile::TempDir, BTreeMap<String, Vec<u8>>) {
+    let folder = tempfile::tempdir().unwrap();
+    work(folder.path(), spec, &Files::all(false)).unwrap();
+    let want = tree(folder.path());
+    // plan, manifest, model; receipts of it and of the parts; segments of 40 rows at most: 40 + 20, 20 + 10 + 0, 40 + 20
+    assert_eq!(want.len(), 3 + 4 + 5, "{:?}", names(&want));
+    (folder, want)
+}
+
+#[test]
+fn killed_at_any_step_a_job_ends_with_the_same_bytes() {
+    let files = Files::all(false);
+    for spec in SPECS {
+        let (_keep, want) = undisturbed(spec);
+        let folder = tempfile::tempdir().unwrap();
+        for kind in [Failure::Crash, Failure::Full] {
+            if (kind == Failure::Full) != (spec == SPECS[0]) {
+                continue; // each of both once, as they take a while
+            }
+            for steps in 0.. {
+                let dir = folder.path().join(format!("{steps}-{}", kind == Failure::Full));
+                std::fs::create_dir(&dir).unwrap();
+                fail_after(Some(steps), kind);
+                let done = work(&dir, spec, &files);
+                fail_after(None, kind);
+                if kind == Failure::Full && done.is_err() {
+                    let left = tree(&dir);
+                    assert!(left.keys().all(|n| !n.ends_with(".tmp")), "after {steps} steps: {:?}", names(&left));
+                    assert!(left.iter().all(|(n, b)| n.ends_with(".unfinished") || want.get(n) == Some(b)));
+                }
+                work(&dir, spec, &files).unwrap();
+                let mut found = tree(&dir);
+                leave_out_leftovers(&mut found);
+                same(&found, &want, &format!("after {steps} steps"));
+                if done.is_ok() {
+                    assert!(steps > 60, "{steps} steps");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Unfinished files of a process that died lie about where it could still be writing (another one of this machine removes them),
+/// or where it had just put the manifest in place.
+fn leave_out_leftovers(tree: &mut BTreeMap<String, Vec<u8>>) {
+    tree.retain(|n, _| !(n.ends_with(".tmp") || n.ends_with(".unfinished") || n.ends_with("journal.json")));
+}
+
+#[test]
+fn killed_a_hundred_times_at_random_a_job_and_a_build_end_with_the_same_bytes() {
+    let files = Files::all(false);
+    let base = rows(150, 1);
+    for spec in SPECS {
+        let (_keep, want) = undisturbed(spec);
+        let whole = tempfile::tempdir().unwrap();
+        let how = params(spec).build;
+        build(&base, &whole.path().join("b"), &how, &Quiet).unwrap();
+        let built = tree(whole.path());
+        let mut random = Random::new(11, 1);
+        let mut kills = 0;
+        while kills < 100 {
+            let folder = tempfile::tempdir().unwrap();
+            loop {
+                fail_after(Some(random.below(40)), Failure::Crash);
+                let done = work(folder.path(), spec, &files);
+                fail_after(None, Failure::Crash);
+                if done.is_ok() {
+                    break;
+                }
+                kills += 1;
+            }
+            let mut found = tree(folder.path());
+            leave_out_leftovers(&mut found);
+            same(&found, &want, &format!("{kills} kills"));
+        }
+        let mut kills = 0;
+        while kills < 100 {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = folder.path().join("b");
+            while Index::open(&dir).is_err() {
+                kills += 1;
+                fail_after(Some(random.below(50)), Failure::Crash);
+                let _ = build(&base, &dir, &how, &Quiet);
+                fail_after(None, Failure::Crash);
+            }
+            let mut found = tree(folder.path());
+            leave_out_leftovers(&mut found);
+            same(&found, &built, &format!("{kills} kills of a build"));
+        }
+    }
+}
+
+#[test]
+fn a_job_is_a_build() {
+    let files = Files::all(false);
+    for spec in SPECS {
+        let (folder, found) = undisturbed(spec);
+        let whole = folder.path().join("whole");
+        // parts end at rows 60, 90, 150 and segments with them: 60 rows and 30 rows divide by 30
+        let mut how = params(spec);
+        how.build.segment_rows = Some(30);
+        build(&rows(150, 1), &whole, &how.build, &Quiet).unwrap();
+        let mut plan = Plan::new(files.plan(), PlanParams { dir: Some("thirty".into()), ..how }).unwrap();
+        plan.save(&folder.path().join("thirty.json")).unwrap();
+        let dir = plan.dir();
+        train(&plan, &dir, &files, &RunParams::default(), &Quiet).unwrap();
+        for part in [2, 0, 1] {
+            run(&plan, &dir, part, &files, &RunParams::default(), &Quiet).unwrap();
+        }
+        commit(&plan, &dir, true, &Quiet).unwrap();
+        let (job, built) = (tree(&dir), tree(&whole));
+        for name in names(&built).iter().filter(|n| **n != "manifest.json") {
+            assert!(job[*name] == built[*name], "{spec}: {name}");
+        }
+        assert_eq!(job["model.vsn"], found["index/model.vsn"]);
+        let answers = |dir: &Path| {
+            let p = SearchParams { k: 9, nprobe: 2, ..SearchParams::default() };
+            Index::open(dir).unwrap().search(rows(20, 9).view(), &p).unwrap().neighbors
+        };
+        let index = folder.path().join("index");
+        assert!(answers(&dir) == answers(&whole) && answers(&index) == answers(&whole), "{spec}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_only_that_part_is_done_again() {
+    let files = Files::all(false);
+    let (folder, want) = undisturbed(SPECS[1]);
+    let plan = Plan::load(&folder.path().join("plan.json")).unwrap();
+    let (dir, how) = (plan.dir(), RunParams::default());
+    let damaged = |s: &JobStatus| s.which(|s| matches!(s, PartState::Damaged { .. }));
+    for committed in [true, false] {
+        if !committed {
+            std::fs::remove_file(dir.join("manifest.json")).unwrap();
+        }
+        for (file, part) in [
+            ("segments/00001-0000.vsn", 0),
+            ("segments/00001-0001.vsn", 0),
+            ("segments/00001-0002.vsn", 1),
+            ("job/part-00002.json", 2),
+            ("segments/00001-0004.vsn", 2),
+        ] {
+            let good = std::fs::read(dir.join(file)).unwrap();
+            for at in [9, good.len() / 3, good.len() - 5] {
+                let mut bad = good.clone();
+                bad[at] ^= 4;
+                std::fs::write(dir.join(file), &bad).unwrap();
+                assert_eq!(damaged(&status(&plan, &dir, false, &Quiet).unwrap()), [part], "{file}, byte {at}");
+                if committed && file.starts_with("seg") {
+                    assert!(!verify(&dir, &Quiet).map_or(vec![], |v| v.problems).is_empty(), "{file}, byte {at}");
+                }
+                if !committed {
+                    let e = commit(&plan, &dir, false, &Quiet).unwrap_err().to_string();
+                    assert!(e.contains(&format!("parts {part};")), "{e}");
+                }
+                let all: Vec<bool> = (0..3).map(|p| run(&plan, &dir, p, &files, &how, &Quiet).unwrap().before).collect();
+                assert_eq!(all, [part != 0, part != 1, part != 2]);
+            }
+        }
+        let mut bad = want["index/model.vsn"].clone();
+        bad[200] ^= 1;
+        std::fs::write(dir.join("model.vsn"), &bad).unwrap();
+        assert!(matches!(status(&plan, &dir, false, &Quiet).unwrap().model, PartState::Damaged { .. }));
+        assert!(!train(&plan, &dir, &files, &how, &Quiet).unwrap().before);
+    }
+    commit(&plan, &dir, false, &Quiet).unwrap();
+    same(&tree(folder.path()), &want, "repaired");
+}
+
+#[test]
+fn parts_run_twice_at_once_and_in_any_order_give_the_same_bytes() {
+    let (_keep, want) = undisturbed(SPECS[1]);
+    let (folder, files) = (tempfile::tempdir().unwrap(), Files::all(false));
+    let mut plan = Plan::new(files.plan(), params(SPECS[1])).unwrap();
+    plan.save(&folder.path().join("plan.json")).unwrap();
+    let (dir, how) = (plan.dir(), RunParams::default());
+    let e = run(&plan, &dir, 0, &files, &how, &Quiet).unwrap_err();
+    assert!(matches!(e, Error::Unfinished { .. }) && e.to_string().contains("job train"), "{e}");
+    std::thread::scope(|s| (0..2).for_each(|_| drop(s.spawn(|| train(&plan, &dir, &files, &how, &Quiet).unwrap()))));
+    let e = commit(&plan, &dir, false, &Quiet).unwrap_err().to_string();
+    assert!(e.contains("parts 0, 1, 2 are not done"), "{e}");
+    std::thread::scope(|s| {
+        for part in [2, 1, 0, 0, 1, 2] {
+            let (plan, dir, files, how) = (&plan, &dir, &files, &how);
+            s.spawn(move || run(plan, dir, part, files, how, &Quiet).unwrap());
+        }
+    });
+    commit(&plan, &dir, false, &Quiet).unwrap();
+    assert_eq!(commit(&plan, &dir, false, &Quiet).unwrap().generation, 1);
+    same(&tree(folder.path()), &want, "twice");
+    let e = run(&plan, &dir, 3, &files, &how, &Quiet).unwrap_err().to_string();
+    assert!(e.contains("0 to 2"), "{e}");
+}
+
+#[test]
+fn inputs_that_are_missing_short_or_others_are_refused_or_listed() {
+    let (folder, mut files) = (tempfile::tempdir().unwrap(), Files::all(false));
+    let mut inputs = files.plan();
+    inputs[2].sha256 = Some(format!("{:064x}", 5));
+    let mut plan = Plan::new(inputs, params(SPECS[0])).unwrap();
+    plan.save(&folder.path().join("plan.json")).unwrap();
+    let (dir, mut how) = (plan.dir(), RunParams::default());
+    train(&plan, &dir, &files, &how, &Quiet).unwrap();
+    let e = run(&plan, &dir, 1, &files, &how, &Quiet).unwrap_err().to_string();
+    assert!(e.starts_with("f2: its SHA-256 is ") && e.contains("is planned"), "{e}");
+    run(&plan, &dir, 0, &files, &how, &Quiet).unwrap();
+    // after their part inputs are not needed any more
+    let all = Files::all(false);
+    files.0.retain(|f, _| !["f0", "f1", "f2"].contains(&f.as_str()));
+    let short = all.0["f4"].view().rows(0..50).data().to_vec();
+    files.0.insert("f4".into(), MemSource::new("f4", Matrix::new(short, 6)));
+    for (part, what) in [(1, "f2: is not there"), (2, "f4: 50 rows where 60 are planned")] {
+        let e = run(&plan, &dir, part, &files, &how, &Quiet).unwrap_err().to_string();
+        assert!(e.starts_with(what) && e.contains("--allow-missing"), "{e}");
+    }
+    how.allow_missing = true;
+    assert_eq!(run(&plan, &dir, 1, &files, &how, &Quiet).unwrap().n, 10);
+    assert_eq!(run(&plan, &dir, 2, &files, &how, &Quiet).unwrap().n, 0);
+    let info = commit(&plan, &dir, false, &Quiet).unwrap();
+    let missing: Vec<(&str, u64)> = info.missing.iter().map(|m| (m.file.as_str(), m.rows)).collect();
+    assert_eq!((info.n, missing), (70, vec![("f2", 20), ("f4", 60)]));
+    // ids are those of all planned rows
+    let index = Index::open(&dir).unwrap();
+    assert_eq!(index.vector_of(85).unwrap().as_deref(), Some(all.0["f3"].view().row(5)));
+    assert_eq!(index.vector_of(65).unwrap(), None);
+    // another dimension is never left out
+    files.0.insert("f3".into(), MemSource::new("f3", Matrix::zeros(10, 7)));
+    std::fs::remove_file(dir.join("job/part-00001.json")).unwrap();
+    assert!(matches!(run(&plan, &dir, 1, &files, &how, &Quiet), Err(Error::Dimension { .. })));
+}
+
+#[test]
+fn string_ids_are_kept_and_stand_once() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), Files::all(true));
+    let build = |name: &str, files: &Files| {
+        let how = PlanParams { strings: true, dir: Some(name.into()), ..params(SPECS[0]) };
+        let mut plan = Plan::new(files.plan(), how).unwrap();
+        plan.save(&folder.path().join(format!("{name}.json"))).unwrap();
+        let (dir, how) = (plan.dir(), RunParams::default());
+        train(&plan, &dir, files, &how, &Quiet).unwrap();
+        (0..3).for_each(|p| drop(run(&plan, &dir, p, files, &how, &Quiet).unwrap()));
+        commit(&plan, &dir, false, &Quiet).map(|_| Index::open(&dir).unwrap())
+    };
+    let index = build("named", &files).unwrap();
+    assert_eq!(index.find("id 14").unwrap(), Some(2));
+    assert_eq!(index.string_id(143).unwrap(), Some("id 1"));
+    let mut twice = Files::all(true);
+    let names: StringIds = (0..10).map(|i| if i == 7 { "id 14".to_string() } else { format!("x{i}") }).collect();
+    let source = twice.0["f3"].clone().with_ids(Some(names));
+    twice.0.insert("f3".into(), source);
+    let e = build("twice", &twice).unwrap_err().to_string();
+    assert!(e.starts_with("id id 14: stands twice"), "{e}");
+}
+
+#[test]
+fn a_job_takes_the_model_of_another_index() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), Files::all(false));
+    let first = folder.path().join("first");
+    build(&rows(90, 2), &first, &params(SPECS[1]).build, &Quiet).unwrap();
+    let mut how = params(SPECS[1]);
+    (how.build.like, how.build.first_id, how.build.spec) = (Some(first.clone()), 90, None);
+    // nothing is read for that
+    let absent = files.plan().into_iter().map(|i| Input { present: false, ..i }).collect();
+    let mut plan = Plan::new(absent, how).unwrap();
+    plan.save(&folder.path().join("plan.json")).unwrap();
+    let (dir, how) = (plan.dir(), RunParams::default());
+    train(&plan, &dir, &Files(BTreeMap::new()), &how, &Quiet).unwrap();
+    (0..3).for_each(|p| drop(run(&plan, &dir, p, &files, &how, &Quiet).unwrap()));
+    commit(&plan, &dir, false, &Quiet).unwrap();
+    assert_eq!(tree(&dir)["model.vsn"], tree(&first)["model.vsn"]);
+    let both = Index::open_all(&[first, dir]).unwrap();
+    assert_eq!((both.len(), both.find("x").unwrap()), (240, None));
+    let near = both.search(files.0["f0"].view().rows(3..4), &SearchParams { k: 1, nprobe: 4, ..SearchParams::default() }).unwrap();
+    assert_eq!(near.neighbors.ids(0), [93]);
+}
+
+#[test]
+fn folders_of_others_are_left_alone() {
+    let (folder, files) = (tempfile::tempdir().unwrap(), Files::all(false));
+    let (path, how) = (folder.path().join("plan.json"), RunParams::default());
+    let mut plan = Plan::new(files.plan(), params(SPECS[0])).unwrap();
+    plan.save(&path).unwrap();
+    let dir = plan.dir();
+    build(&rows(50, 2), &dir, &params(SPECS[0]).build, &Quiet).unwrap();
+    for e in [
+        train(&plan, &dir, &files, &how, &Quiet).map(|_| ()).unwrap_err(),
+        status(&plan, &dir, true, &Quiet).map(|_| ()).unwrap_err(),
+        commit(&plan, &dir, true, &Quiet).map(|_| ()).unwrap_err(),
+    ] {
+        assert!(e.to_string().contains("index"), "{e}");
+    }
+    assert_eq!(Index::open(&dir).unwrap().len(), 50);
+    // a job under way is no place for a build, and one plan a folder
+    let other = folder.path().join("other");
+    train(&plan, &other, &files, &how, &Quiet).unwrap();
+    let e = build(&rows(50, 2), &other, &params(SPECS[0]).build, &Quiet).unwrap_err().to_string();
+    assert!(e.contains("in parts is under way"), "{e}");
+    let mut second = Plan::new(files.plan(), PlanParams { parts: 2, ..params(SPECS[0]) }).unwrap();
+    second.save(&folder.path().join("second.json")).unwrap();
+    let e = run(&second, &other, 0, &files, &how, &Quiet).unwrap_err().to_string();
+    assert!(e.contains("another plan"), "{e}");
+}
