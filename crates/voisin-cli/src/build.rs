@@ -74,7 +74,7 @@ pub struct BuildArgs {
     /// Queries like those to come: recall targets are calibrated on them, and a router is trained on them
     /// [default: rows of the base]
     #[arg(long, num_args = 1.., value_name = "FILE")]
-    pub queries: Vec<String>,
+    queries: Vec<String>,
     /// Calibrate recall targets on at most this many queries; 0 for no calibration
     #[arg(long, value_name = "N", default_value_t = 1000)]
     calibrate: usize,
@@ -110,11 +110,11 @@ impl BuildArgs {
             memory_limit: self.memory_limit,
             kmeans: self.kmeans.params(),
             train: self.train.params(),
-            paired_niter: self.paired.paired_niter.unwrap_or(PAIRED_ITERATIONS),
-            router: self.paired.router(),
             train_size: self.train_size,
             like: self.like.clone(),
             first_id: self.first_id,
+            paired_niter: self.paired.paired_niter.unwrap_or(PAIRED_ITERATIONS),
+            router: self.paired.router(),
             ..BuildParams::default()
         })
     }
@@ -141,15 +141,15 @@ impl BuildArgs {
         }
     }
 
-    /// The files of data that the training looks at beside the base, by what they are for.
-    pub fn files(&self) -> [(&'static str, Vec<String>); 4] {
-        let model = self.model().map(|m| m.display().to_string()).into_iter().collect();
-        let pairs = self.paired.pairs.clone().into_iter().collect();
-        [("model", model), ("queries", self.queries.clone()), ("captions", self.paired.captions.clone()), ("pairs", pairs)]
+    /// The files that parameters are read from, by parameter, for a plan.
+    pub fn files(&self) -> Vec<(&'static str, Vec<String>)> {
+        let model = self.train.model.iter().map(|m| m.display().to_string()).collect();
+        let pairs = self.paired.pairs.iter().cloned().collect();
+        vec![("model", model), ("queries", self.queries.clone()), ("captions", self.paired.captions.clone()), ("pairs", pairs)]
     }
 
     /// The file of the model that is given instead of trained.
-    pub fn model(&self) -> Option<&Path> {
+    fn model(&self) -> Option<&Path> {
         self.train.model.as_deref()
     }
 }
@@ -211,30 +211,30 @@ pub struct PairedArgs {
 }
 
 impl PairedArgs {
-    /// The captions, and the image of each where a file says it.
-    fn captions(&self, base: &dyn Source, adapt: &AdaptArgs) -> Result<Option<Captions>> {
-        captions(&self.captions, self.pairs.as_deref(), base.ids()?.as_ref(), adapt)
-    }
-
     fn router(&self) -> RouterParams {
         let usual = RouterParams::default();
         RouterParams { epochs: self.router_epochs.unwrap_or(usual.epochs), k: self.router_k.unwrap_or(usual.k), ..usual }
     }
 }
 
-/// Reads captions, and the images of a base with these ids that they belong to.
+/// The captions of files, and the image of each where another file says it; `ids` are those of the images.
 ///
 /// # Errors
-/// What reading gives; ids of images that the base has not.
-pub fn captions(files: &[String], pairs: Option<&str>, ids: Option<&StringIds>, adapt: &AdaptArgs) -> Result<Option<Captions>> {
-    if files.is_empty() {
+/// What reading gives; pairs by strings, where the images have none.
+pub fn read_captions(
+    captions: &[String],
+    pairs: Option<&str>,
+    ids: impl FnOnce() -> Result<Option<StringIds>>,
+    adapt: &AdaptArgs,
+) -> Result<Option<Captions>> {
+    if captions.is_empty() {
         return Ok(None);
     }
-    let source: Arc<dyn Source> = adapt.over(open_queries(files)?)?.into();
+    let source: Arc<dyn Source> = adapt.over(open_queries(captions)?)?.into();
     let Some(file) = pairs else { return Ok(Some(Captions { source, pairs: None })) };
     let mut table = read_neighbors(file, Some(1))?;
-    if let Some(ids) = ids {
-        table.number(ids)?;
+    if let Some(ids) = ids()? {
+        table.number(&ids)?;
     }
     if table.only_strings {
         let hint = "write the pairs with row numbers, as `voisin pair -o pairs.h5` does";
@@ -297,9 +297,10 @@ impl Build {
         }
         let base = self.adapt.over(self.base.open()?)?;
         let metric = self.how.metric_of(&*base, cx)?;
+        let (captions, pairs) = (&self.how.paired.captions, self.how.paired.pairs.as_deref());
         let params = BuildParams {
             queries: calibration_queries(&self.how.queries, &self.adapt, base.dim(), metric)?,
-            captions: self.how.paired.captions(&*base, &self.adapt)?,
+            captions: read_captions(captions, pairs, || Ok(base.ids()?), &self.adapt)?,
             model: self.how.model().map(read_mlp).transpose()?,
             ..self.how.params(metric, self.base.on_bad, cx)?
         };

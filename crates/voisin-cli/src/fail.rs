@@ -52,7 +52,7 @@ impl Fail {
         if self.code == STOPPED {
             self.hint = Some(match name {
                 "exact" | "pair" => "the same command with -o FILE goes on where it was".into(),
-                "build" | "ilias" | "merge" | "job" => "run the same command again to go on where it was".into(),
+                "build" | "ilias" | "job" | "merge" => "run the same command again to go on where it was".into(),
                 _ => "nothing was changed; run the same command again".into(),
             });
         }

@@ -96,12 +96,8 @@ impl PlanArgs {
         };
         let named = seen.as_ref().and_then(|s| s.metric);
         let metric = self.how.like_metric()?.or(self.how.metric).or(named).unwrap_or(Metric::L2);
-        let mut parameters = BTreeMap::new();
-        for (name, of) in self.how.files() {
-            if !of.is_empty() {
-                parameters.insert(name.to_string(), of);
-            }
-        }
+        let parameters = self.how.files().into_iter().filter(|f| !f.1.is_empty());
+        let parameters: BTreeMap<String, Vec<String>> = parameters.map(|(name, files)| (name.to_string(), files)).collect();
         let mut build = self.how.params(metric, self.on_bad, cx)?;
         build.segment_rows = self.segment_rows;
         Ok(PlanParams {

@@ -8,7 +8,7 @@ use voisin::index::job::{PartReport, Plan, RunParams, finished, run, train};
 use voisin_io::inputs::Files;
 
 use super::{PlanFile, RootArgs, hooks};
-use crate::build::{calibration_queries, captions};
+use crate::build::{calibration_queries, read_captions};
 use crate::common::{AdaptArgs, Context};
 use crate::fail::{Fail, Result};
 use crate::model::read_mlp;
@@ -35,13 +35,17 @@ impl Train {
     /// Training files that are missing, a folder with something else in it, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let (plan, dir) = self.plan.open()?;
-        let as_they_are = AdaptArgs::default();
         let params = RunParams {
             allow_missing: self.root.allow_missing,
             quick: false,
             model: plan.files("model").first().map(|m| read_mlp(Path::new(m))).transpose()?,
-            queries: calibration_queries(plan.files("queries"), &as_they_are, plan.dim(), plan.params().metric)?,
-            captions: captions(plan.files("captions"), plan.files("pairs").first().map(String::as_str), None, &as_they_are)?,
+            queries: calibration_queries(plan.files("queries"), &AdaptArgs::default(), plan.dim(), plan.params().metric)?,
+            captions: read_captions(
+                plan.files("captions"),
+                plan.files("pairs").first().map(String::as_str),
+                || Ok(None),
+                &AdaptArgs::default(),
+            )?,
         };
         let r = train(&plan, &dir, &self.root.files(), &params, &cx.screen)?;
         let mut o = Outcome::new("job train");
@@ -59,6 +63,10 @@ impl Train {
         }
         if !r.epochs.is_empty() {
             o.set("loss", r.epochs.iter().map(|e| round(e.loss, 6)).collect::<Vec<_>>());
+        }
+        o.set_some("pairs", r.pairs);
+        if let Some(router) = &r.router {
+            o.set("router", json!({"trained_on": router.trained_on, "reach": router.reach.map(|x| round(x, 2))}));
         }
         if r.before {
             o.line("trained before");

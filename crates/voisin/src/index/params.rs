@@ -67,7 +67,7 @@ impl std::fmt::Debug for Captions {
     }
 }
 
-/// What to build and how. A plan of a build in parts keeps it, all but what is data: model, ids, queries.
+/// What to build and how. A plan of a build in parts keeps it, all but what is data: model, ids, captions, queries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BuildParams {

@@ -12,6 +12,7 @@ use super::router::{Router, directed};
 use super::train::{Epoch, Precision, Schedule, unit_scale};
 use super::{Linear, warm};
 use crate::{Error, Matrix, Metric, Result, Vectors, Watch};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use voisin_kernels::{Words, dot_f64};
 
@@ -27,7 +28,7 @@ const LEAST_SIZE: f64 = 0.5;
 const PATIENCE: usize = 3;
 
 /// How a router is trained.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouterParams {
     /// Neighbours of each query whose lists are learned.
@@ -41,8 +42,10 @@ pub struct RouterParams {
     /// Arithmetic of the products.
     pub precision: Precision,
     /// Every so many queries, one is held out.
+    #[serde(skip)]
     pub held: usize,
     /// Seed of the order of the queries.
+    #[serde(skip)]
     pub seed: u64,
 }
 

@@ -4,7 +4,7 @@ use super::super::build::{Size, check, choose};
 use super::super::manifest::{FORMAT, IdKind, seal, seal_of, unseal};
 use super::super::params::BuildParams;
 use super::super::{disk, store};
-use crate::{Error, Result, Spec};
+use crate::{Error, PartitionSpec, Result, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -125,12 +125,17 @@ impl Plan {
         let size = Size { n, d: params.d, name: "the inputs" };
         let (spec, reason) = choose(&size, &build)?;
         check(&size, &spec, &build)?;
+        for (needs, file) in [(matches!(spec.partition, PartitionSpec::Paired { .. }), "captions"), (spec.router, "queries")] {
+            if needs && build.like.is_none() && !params.files.contains_key(file) {
+                return Err(Error::param("index", &spec, format!("{file} (--{file} FILE), on which it is trained")));
+            }
+        }
         store::check_segment_rows(build.segment_rows)?;
         if params.parts == 0 || params.parts as u64 > n {
             return Err(Error::param("parts", params.parts, format!("1 to the number of rows, {n}")));
         }
         build.spec = Some(spec);
-        let train = training(&inputs, params.train)?;
+        let train = if build.like.is_some() { vec![] } else { training(&inputs, params.train)? };
         let plan = Plan {
             plan: PLAN,
             format: FORMAT,
@@ -318,9 +323,13 @@ impl Plan {
         vec![]
     }
 
-    /// What it trains on.
+    /// What it trains on; nothing where it takes the model of another index.
     pub fn training(&self) -> &[Input] {
-        if self.train.is_empty() { &self.inputs } else { &self.train }
+        match &self.train[..] {
+            _ if self.build.like.is_some() => &[],
+            [] => &self.inputs,
+            some => some,
+        }
     }
 
     /// The number of the first row.

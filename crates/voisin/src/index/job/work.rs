@@ -4,10 +4,10 @@ use super::super::ingest::Journal;
 use super::super::learn::Learning;
 use super::super::manifest::{Digest, FileEntry, IdKind, SEGMENTS};
 use super::super::model::{self, Model};
-use super::super::params::{BuildParams, Captions, Seconds};
+use super::super::params::{BuildParams, Captions, RouterReport, Seconds};
 use super::super::segment::Shape;
 use super::super::store::{Job, rows_a_segment};
-use super::super::{build, disk};
+use super::super::{build, calibrate, disk, pairs, route};
 use super::commit::{Standing, standing};
 use super::inputs::{Inputs, PartSource, Read, Seen, look};
 use super::plan::{Input, JOB, Missing, Piece, Plan, pieces};
@@ -28,6 +28,10 @@ pub struct TrainReport {
     pub objective: Vec<f64>,
     /// Loss and accuracy of each epoch of a learned index.
     pub epochs: Vec<Epoch>,
+    /// Pairs of caption and image that paired k-means saw.
+    pub pairs: Option<u64>,
+    /// The router, where one was trained.
+    pub router: Option<RouterReport>,
     /// Bytes of the model.
     pub bytes: u64,
     /// Whether it had been trained before, so that nothing was done.
@@ -47,7 +51,7 @@ pub struct RunParams {
     pub model: Option<Mlp>,
     /// Queries that the training looks at, where the plan names any.
     pub queries: Option<Matrix>,
-    /// Captions for paired lists, where the plan names any; their pairs are rows of the plan.
+    /// Captions of a paired index, where the plan names any.
     pub captions: Option<Captions>,
 }
 
@@ -91,10 +95,12 @@ pub fn train(plan: &Plan, dir: &Path, files: &dyn Inputs, params: &RunParams, wa
     let inputs = plan.training();
     let all = pieces(inputs, 0..inputs.iter().map(|i| i.rows).sum());
     let there = present(plan, files, inputs, &all, params.allow_missing)?.0;
-    let captions = params.captions.clone().map(|c| among(c, plan, &there));
+    let with = plan.with(params, &there)?;
     let source = PartSource::new(files, inputs, there.into_iter().map(|t| t.0).collect(), plan.dim());
-    let with = BuildParams { model: params.model.clone(), queries: params.queries.clone(), captions, ..plan.params().clone() };
     build::check(&build::Size { n: source.len(), d: plan.dim(), name: &source.name() }, plan.spec(), &with)?;
+    calibrate::check_queries(&source, &with)?;
+    route::check(plan.spec(), &with)?;
+    pairs::check(&source, plan.spec(), &with)?;
     let mut learning = Learning::new(&source, &with, plan.spec(), watch);
     learning.model(dir, &mut journal)?;
     let mut seconds = learning.seconds;
@@ -103,10 +109,51 @@ pub fn train(plan: &Plan, dir: &Path, files: &dyn Inputs, params: &RunParams, wa
         trained_on: journal.trained_on,
         objective: learning.objective,
         epochs: learning.epochs,
+        pairs: learning.pairs,
+        router: learning.router,
         bytes: journal.model.map_or(0, |m| m.bytes),
         before: false,
         seconds,
     })
+}
+
+impl Plan {
+    /// Its parameters with what was read for them; `there` is what it trains on.
+    fn with(&self, read: &RunParams, there: &[(Piece, Seen)]) -> Result<BuildParams> {
+        let captions = read.captions.clone().map(|c| self.among(c, there)).transpose()?;
+        let (model, queries) = (read.model.clone(), read.queries.clone());
+        Ok(BuildParams { model, queries, captions, ..self.params().clone() })
+    }
+
+    /// Captions count their images among the rows of all inputs: here among those that are trained on. Captions of others are
+    /// left out.
+    fn among(&self, mut captions: Captions, there: &[(Piece, Seen)]) -> Result<Captions> {
+        let Some(pairs) = &mut captions.pairs else { return Ok(captions) };
+        let (mut starts, mut first) = (HashMap::new(), 0);
+        for input in self.inputs() {
+            starts.insert(input.file.as_str(), first);
+            first += input.rows;
+        }
+        // rows of the plan, and where they stand among those trained on
+        let (mut ranges, mut place) = (Vec::new(), 0);
+        for (piece, _) in there {
+            if let Some(start) = starts.get(self.training()[piece.input].file.as_str()) {
+                ranges.push((start + piece.skip..start + piece.skip + piece.rows, place));
+            }
+            place += piece.rows;
+        }
+        ranges.sort_unstable_by_key(|r| r.0.start);
+        for (i, image) in pairs.iter_mut().enumerate() {
+            let Some(row) = *image else { continue };
+            if row >= self.len() {
+                let what = format!("rows below {}, the rows of all inputs", self.len());
+                return Err(Error::param("pairs", format!("row {row} for caption {i}"), what));
+            }
+            let at = ranges.partition_point(|r| r.0.end <= row);
+            *image = ranges.get(at).filter(|r| r.0.contains(&row)).map(|r| r.1 + row - r.0.start);
+        }
+        Ok(captions)
+    }
 }
 
 /// Makes the folders of a job, or refuses what is there.
@@ -214,33 +261,6 @@ fn present(
         }
         _ => Ok((there, missing)),
     }
-}
-
-/// Captions whose images are among the rows trained on; the images are then counted among these.
-fn among(mut captions: Captions, plan: &Plan, there: &[(Piece, Seen)]) -> Captions {
-    let Some(pairs) = &mut captions.pairs else { return captions };
-    let mut first = 0;
-    let mut starts = HashMap::new();
-    for input in plan.inputs() {
-        starts.insert(input.file.as_str(), first);
-        first += input.rows;
-    }
-    // rows of the plan, and where they stand in training
-    let (mut ranges, mut place) = (Vec::new(), 0);
-    for (piece, _) in there {
-        if let Some(start) = starts.get(plan.training()[piece.input].file.as_str()) {
-            ranges.push((start + piece.skip..start + piece.skip + piece.rows, place));
-        }
-        place += piece.rows;
-    }
-    ranges.sort_unstable_by_key(|r| r.0.start);
-    for image in pairs.iter_mut() {
-        *image = image.and_then(|row| {
-            let at = ranges.partition_point(|r| r.0.end <= row);
-            ranges.get(at).filter(|r| r.0.contains(&row)).map(|r| r.1 + row - r.0.start)
-        });
-    }
-    captions
 }
 
 /// A part and what it is stored with.
