@@ -24,9 +24,9 @@ const EXAMPLES: &str = "Examples:
   voisin build --base base.h5 --index PCA64,IVF1024,SQ8 -o index    (the 64 directions of largest variance)
   voisin build --base base.h5 --queries old-queries.h5 -o index     (recall targets go by these queries)
   voisin build --base images.h5 --index 'IVF1024(router),RaBitQ4' --queries captions.h5 -o index
-                                                                    (queries of another kind: a layer trained on them chooses the lists)
-  voisin build --base 'img_*.npy' --index Paired131072,SQ4 --captions captions.npy --pairs pairs.h5 -o index
-                                                                    (centroids among the captions; without --pairs they are computed)
+     (queries of another kind than the vectors: a layer trained on them chooses the lists)
+  voisin build --base images.h5 --index Paired1024,SQ4 --captions c.npy --pairs pairs.h5 -o index
+     (centroids among captions; without --pairs the image of each is computed)
   voisin build --base 'emb_*.npy' --index LMI320,Flat --train-size 100000 -o index
   voisin build --base base.h5 --index LMI320,Flat --model mlp.pth -o index     (no training)
   voisin build --base more.h5 --like index --first-id 100000 -o index-2     (another part, of the same model)
