@@ -480,7 +480,10 @@ mod tests {
         let loaded = Plan::load(&path).unwrap();
         assert_eq!((loaded.digest(), loaded.dir()), (plan.digest(), dir.path().join("p")));
         let three = Plan::new(files(&[10, 20]), params(3)).unwrap();
-        assert_eq!([three.parts_of_input("f0"), three.parts_of_input("f1"), three.parts_of_input("x")], [vec![0], vec![1, 2], vec![]]);
+        assert_eq!(
+            [three.parts_of_input("f0"), three.parts_of_input("f1"), three.parts_of_input("x")],
+            [vec![0], vec![1, 2], vec![]]
+        );
         plan.save(&path).unwrap();
         let e = Plan::new(files(&[10, 21]), params(2)).unwrap().save(&path).unwrap_err();
         assert!(e.to_string().contains("another plan"), "{e}");

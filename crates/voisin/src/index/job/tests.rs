@@ -36,7 +36,8 @@ impl Files {
     }
 
     fn plan(&self) -> Vec<Input> {
-        let input = |(file, s): (&String, &MemSource)| Input { file: file.clone(), rows: s.len(), present: true, ..Input::default() };
+        let input =
+            |(file, s): (&String, &MemSource)| Input { file: file.clone(), rows: s.len(), present: true, ..Input::default() };
         self.0.iter().map(input).collect()
     }
 }
@@ -63,8 +64,13 @@ fn rows(n: usize, salt: usize) -> MemSource {
 }
 
 fn params(spec: &str) -> PlanParams {
-    let mut build =
-        BuildParams { spec: Some(spec.parse().unwrap()), segment_rows: Some(40), seed: 3, calibrate: 0, ..BuildParams::default() };
+    let mut build = BuildParams {
+        spec: Some(spec.parse().unwrap()),
+        segment_rows: Some(40),
+        seed: 3,
+        calibrate: 0,
+        ..BuildParams::default()
+    };
     build.kmeans.niter = 3;
     PlanParams { build, parts: 3, d: 6, dir: Some("index".into()), ..PlanParams::default() }
 }
@@ -378,7 +384,8 @@ fn a_job_takes_the_model_of_another_index() {
     assert_eq!(tree(&dir)["model.vsn"], tree(&first)["model.vsn"]);
     let both = Index::open_all(&[first, dir]).unwrap();
     assert_eq!((both.len(), both.find("x").unwrap()), (240, None));
-    let near = both.search(files.0["f0"].view().rows(3..4), &SearchParams { k: 1, nprobe: 4, ..SearchParams::default() }).unwrap();
+    let near =
+        both.search(files.0["f0"].view().rows(3..4), &SearchParams { k: 1, nprobe: 4, ..SearchParams::default() }).unwrap();
     assert_eq!(near.neighbors.ids(0), [93]);
 }
 
