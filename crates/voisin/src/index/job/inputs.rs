@@ -57,6 +57,9 @@ pub(in crate::index) struct Read {
     pub(super) sha256: String,
 }
 
+/// A piece of a file that is as planned, and what the file holds.
+pub(super) type There = (Piece, Seen);
+
 /// Looks at the files of some pieces: sizes of those that are as planned, and what is wrong with the others.
 pub(super) fn look(
     files: &dyn Inputs,
@@ -64,7 +67,7 @@ pub(super) fn look(
     pieces: &[Piece],
     d: usize,
     ids: IdKind,
-) -> Result<(Vec<(Piece, Seen)>, Vec<Missing>)> {
+) -> Result<(Vec<There>, Vec<Missing>)> {
     let (mut there, mut missing) = (Vec::new(), Vec::new());
     for &piece in pieces {
         let input = &inputs[piece.input];
@@ -178,7 +181,7 @@ impl<'a> PartSource<'a> {
     /// from one reading of the disk; the files as they were read. A digest that is not the planned one ends the work.
     pub(super) fn with_digests<T>(
         &self,
-        seen: &[(Piece, Seen)],
+        seen: &[There],
         watch: &dyn Watch,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(T, Vec<Read>)> {

@@ -9,7 +9,7 @@ use super::super::segment::Shape;
 use super::super::store::{Job, rows_a_segment};
 use super::super::{build, calibrate, disk, pairs, route};
 use super::commit::{Standing, standing};
-use super::inputs::{Inputs, PartSource, Read, Seen, look};
+use super::inputs::{Inputs, PartSource, Read, There, look};
 use super::plan::{Input, JOB, Missing, Piece, Plan, pieces};
 use super::receipt::{self, GENERATION, Receipt};
 use crate::partition::{Epoch, Mlp};
@@ -251,7 +251,7 @@ fn present(
     inputs: &[Input],
     wanted: &[Piece],
     allow_missing: bool,
-) -> Result<(Vec<(Piece, Seen)>, Vec<Missing>)> {
+) -> Result<(Vec<There>, Vec<Missing>)> {
     let (there, missing) = look(files, inputs, wanted, plan.dim(), plan.ids())?;
     match missing.first() {
         Some(first) if !(allow_missing || plan.allows_missing()) => {
@@ -293,7 +293,7 @@ impl Work<'_> {
     fn store(
         &self,
         files: &dyn Inputs,
-        there: &[(Piece, Seen)],
+        there: &[There],
         journal: &mut Journal,
         seconds: &mut Seconds,
         watch: &dyn Watch,
