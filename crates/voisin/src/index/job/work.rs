@@ -119,7 +119,7 @@ pub fn train(plan: &Plan, dir: &Path, files: &dyn Inputs, params: &RunParams, wa
 
 impl Plan {
     /// Its parameters with what was read for them; `there` is what it trains on.
-    fn with(&self, read: &RunParams, there: &[(Piece, Seen)]) -> Result<BuildParams> {
+    fn with(&self, read: &RunParams, there: &[There]) -> Result<BuildParams> {
         let captions = read.captions.clone().map(|c| self.among(c, there)).transpose()?;
         let (model, queries) = (read.model.clone(), read.queries.clone());
         Ok(BuildParams { model, queries, captions, ..self.params().clone() })
@@ -127,7 +127,7 @@ impl Plan {
 
     /// Captions count their images among the rows of all inputs: here among those that are trained on. Captions of others are
     /// left out.
-    fn among(&self, mut captions: Captions, there: &[(Piece, Seen)]) -> Result<Captions> {
+    fn among(&self, mut captions: Captions, there: &[There]) -> Result<Captions> {
         let Some(pairs) = &mut captions.pairs else { return Ok(captions) };
         let (mut starts, mut first) = (HashMap::new(), 0);
         for input in self.inputs() {
