@@ -396,9 +396,9 @@ fn captions_find_their_images_among_the_files_trained_on() {
     let (folder, files) = (tempfile::tempdir().unwrap(), Files::all(false));
     let captions: Arc<dyn Source> = Arc::new(rows(33, 9));
     // rows 40..60 and 80..90 are those of f1 and f3; every third caption belongs to a row of another file
-    let there = |i: u64| if i % 2 == 0 { 40 + i % 20 } else { 80 + i % 10 };
+    let there = |i: u64| if i.is_multiple_of(2) { 40 + i % 20 } else { 80 + i % 10 };
     let global = |i: u64| Some(if i % 3 == 2 { 100 + i } else { there(i) });
-    let local = |i: u64| (i % 3 != 2).then(|| if i % 2 == 0 { i % 20 } else { 20 + i % 10 });
+    let local = |i: u64| (i % 3 != 2).then(|| if i.is_multiple_of(2) { i % 20 } else { 20 + i % 10 });
     let of =
         |pair: &dyn Fn(u64) -> Option<u64>| Some(Captions { source: captions.clone(), pairs: Some((0..33).map(pair).collect()) });
     let mut how = params("Paired4,Flat");
