@@ -100,6 +100,7 @@ impl PlanArgs {
         let parameters: BTreeMap<String, Vec<String>> = parameters.map(|(name, files)| (name.to_string(), files)).collect();
         let mut build = self.how.params(metric, self.on_bad, cx)?;
         build.segment_rows = self.segment_rows;
+        build.calibrate = 0; // the true neighbours of queries take all rows at once
         Ok(PlanParams {
             build,
             parts: self.parts,
