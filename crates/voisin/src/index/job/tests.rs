@@ -162,6 +162,7 @@ fn leave_out_leftovers(tree: &mut BTreeMap<String, Vec<u8>>) {
 }
 
 #[test]
+// fifty times with each spec
 fn killed_a_hundred_times_at_random_a_job_and_a_build_end_with_the_same_bytes() {
     let files = Files::all(false);
     let base = rows(150, 1);
@@ -173,7 +174,7 @@ fn killed_a_hundred_times_at_random_a_job_and_a_build_end_with_the_same_bytes() 
         let built = tree(whole.path());
         let mut random = Random::new(11, 1);
         let mut kills = 0;
-        while kills < 100 {
+        while kills < 50 {
             let folder = tempfile::tempdir().unwrap();
             loop {
                 fail_after(Some(random.below(40)), Failure::Crash);
@@ -189,7 +190,7 @@ fn killed_a_hundred_times_at_random_a_job_and_a_build_end_with_the_same_bytes() 
             same(&found, &want, &format!("{kills} kills"));
         }
         let mut kills = 0;
-        while kills < 100 {
+        while kills < 50 {
             let folder = tempfile::tempdir().unwrap();
             let dir = folder.path().join("b");
             while Index::open(&dir).is_err() {
