@@ -157,40 +157,8 @@ impl Search {
         }
         let answers = self.search(&index, &asked, &params, cx)?;
 
-        let mut o = Outcome::new("search");
-        let (nq, seconds) = (asked.at.len().max(1) as f64, answers.seconds);
-        o.set("n", index.len()).set("d", index.dim()).set("queries", asked.total).set("k", self.k);
-        o.set("metric", index.metric().name()).set("spec", index.spec().to_string());
-        let folders = index.folders();
-        if folders.len() > 1 {
-            let names: Vec<_> = folders.iter().map(|f| f.path.display().to_string()).collect();
-            o.line(format!("{} indexes searched as one", folders.len())).set("indexes", names);
-        }
-        if self.recall.is_none() {
-            o.set("nprobe", params.nprobe.min(lists));
-        }
-        o.set_some("mass", self.mass).set_some("recall_target", self.recall.map(|r| round(f64::from(r), 6)));
-        o.set_some("refine", self.refine);
-        if let Some(f) = &params.filter {
-            o.set("filter", json!({"allowed": f.allowed(), "matched": f.matched(), "missing": f.missing()}));
-        }
-        o.set("queries_per_second", round(asked.at.len() as f64 / seconds.max(1e-9), 3));
-        o.set("lists_per_query", round(answers.lists as f64 / nq, 3))
-            .set("scanned_per_query", round(answers.scanned as f64 / nq, 1));
-        o.line(format!(
-            "{} queries in {}: {} queries/s, {:.0} of {} vectors compared a query",
-            count(asked.total as u64),
-            time(seconds),
-            count((asked.at.len() as f64 / seconds.max(1e-9)) as u64),
-            answers.scanned as f64 / nq,
-            count(index.len())
-        ));
-        if self.mode == ModeArg::Single {
-            let mut ms: Vec<f64> = answers.latencies.iter().map(|s| s * 1e3).collect();
-            let (p50, p99) = (quantile(&mut ms, 0.5), quantile(&mut ms, 0.99));
-            o.set("latency_ms", json!({"p50": round(p50, 4), "p99": round(p99, 4)}));
-            o.line(format!("latency: {p50:.3} ms for half of the queries, {p99:.3} ms for 99 of 100"));
-        }
+        let mut o = self.outcome(&index, &asked, &answers, &params);
+        let seconds = answers.seconds;
         let neighbors = spread(answers.rows, &asked, self.k);
         self.remarks(&neighbors, &asked, &mut o);
         let begun = cx.elapsed();
@@ -215,6 +183,45 @@ impl Search {
         let total = cx.elapsed();
         o.set("seconds", Seconds { read: Some(read), search: Some(seconds), write, total, ..Seconds::default() });
         Ok(o)
+    }
+
+    /// What was asked and how fast it was answered.
+    fn outcome(&self, index: &Index, asked: &Asked, answers: &Answers, params: &SearchParams) -> Outcome {
+        let mut o = Outcome::new("search");
+        let (nq, seconds) = (asked.at.len().max(1) as f64, answers.seconds);
+        o.set("n", index.len()).set("d", index.dim()).set("queries", asked.total).set("k", self.k);
+        o.set("metric", index.metric().name()).set("spec", index.spec().to_string());
+        let folders = index.folders();
+        if folders.len() > 1 {
+            let names: Vec<_> = folders.iter().map(|f| f.path.display().to_string()).collect();
+            o.line(format!("{} indexes searched as one", folders.len())).set("indexes", names);
+        }
+        if self.recall.is_none() {
+            o.set("nprobe", params.nprobe.min(index.partition().nlist()));
+        }
+        o.set_some("mass", self.mass).set_some("recall_target", self.recall.map(|r| round(f64::from(r), 6)));
+        o.set_some("refine", self.refine);
+        if let Some(f) = &params.filter {
+            o.set("filter", json!({"allowed": f.allowed(), "matched": f.matched(), "missing": f.missing()}));
+        }
+        o.set("queries_per_second", round(asked.at.len() as f64 / seconds.max(1e-9), 3));
+        o.set("lists_per_query", round(answers.lists as f64 / nq, 3))
+            .set("scanned_per_query", round(answers.scanned as f64 / nq, 1));
+        o.line(format!(
+            "{} queries in {}: {} queries/s, {:.0} of {} vectors compared a query",
+            count(asked.total as u64),
+            time(seconds),
+            count((asked.at.len() as f64 / seconds.max(1e-9)) as u64),
+            answers.scanned as f64 / nq,
+            count(index.len())
+        ));
+        if self.mode == ModeArg::Single {
+            let mut ms: Vec<f64> = answers.latencies.iter().map(|s| s * 1e3).collect();
+            let (p50, p99) = (quantile(&mut ms, 0.5), quantile(&mut ms, 0.99));
+            o.set("latency_ms", json!({"p50": round(p50, 4), "p99": round(p99, 4)}));
+            o.line(format!("latency: {p50:.3} ms for half of the queries, {p99:.3} ms for 99 of 100"));
+        }
+        o
     }
 
     fn params(&self, index: &Index, cx: &Context) -> Result<SearchParams> {
