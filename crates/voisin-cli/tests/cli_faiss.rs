@@ -111,6 +111,18 @@ fn batches_and_threads_change_nothing() {
 }
 
 #[test]
+fn a_file_is_measured_beside_an_index() {
+    let (index, base) = (fixture("faiss/ivf_pq.index"), fixture("faiss/base.npy"));
+    let all = ["bench", "--base", &base, "--queries", &fixture("faiss/queries.npy"), "--repeat", "1", "-k", "5"];
+    let v = json(&[&all[..], &["--index", &index, "--index", "IVF8,Flat", "--nprobe", "3,8"]].concat());
+    let recall: Vec<f64> = v["points"].as_array().unwrap().iter().map(|p| p["recall"].as_f64().unwrap_or(-1.0)).collect();
+    assert_eq!(v["points"].as_array().unwrap().len(), 4, "{v}");
+    assert_eq!(v["points"][0]["spec"], "IVF8,PQ4", "{recall:?}");
+    let other = fixture("faiss/pq.index");
+    assert!(bad(&["bench", "--base", &fixture("faiss/ids.npy"), "--queries", &base, "--index", &other], 1).contains("dimensions"));
+}
+
+#[test]
 fn graphs_take_ef_and_nothing_else() {
     let (index, queries) = (fixture("faiss/hnsw.index"), fixture("faiss/queries.npy"));
     let wide = search(&index, &queries, 5, &["--ef", "400"]);

@@ -124,6 +124,10 @@ fn a_value_that_is_no_number_and_an_id_that_stands_twice_are_refused() {
 #[test]
 fn files_are_told_apart() {
     assert!(is_faiss(&data("pq.index")) && !is_faiss(&data("queries.npy")) && !is_faiss(&data("nothing")));
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("iris.csv");
+    std::fs::write(&text, "Iris1,Iris2\n1,2\n").unwrap();
+    assert!(!is_faiss(&text));
     assert_eq!(open(&data("ivf_pq.index"), &Quiet).unwrap().spec().to_string(), "IVF8,PQ4");
     assert!(open_graph(&data("ivf_pq.index")).unwrap().is_none());
     let graph = open_graph(&data("hnsw.index")).unwrap().unwrap();

@@ -25,10 +25,13 @@ use voisin::{Error, Result, Watch};
 use crate::InFile;
 pub use write::save;
 
-/// Whether a file looks like an index of FAISS: its code of four characters, and dimensions that are a positive number.
+/// Whether a file looks like an index of FAISS: a code of four characters that begins with I, and a possible number of dimensions
+/// (which text is not).
 pub fn is_faiss(path: &Path) -> bool {
     let Ok(head) = InFile::open(path).and_then(|f| f.head(8)) else { return false };
-    head.len() == 8 && head[0] == b'I' && head[1..4].iter().all(u8::is_ascii_alphanumeric)
+    let [b'I', code @ .., a, b, c, d] = &head[..] else { return false };
+    let dimensions = i32::from_le_bytes([*a, *b, *c, *d]);
+    code.len() == 3 && code.iter().all(u8::is_ascii_alphanumeric) && (1..=read::MOST as i32).contains(&dimensions)
 }
 
 /// Makes the folder of an index from the file of a FAISS index.

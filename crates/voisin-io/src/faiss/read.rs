@@ -6,7 +6,7 @@ use super::tree::*;
 /// Indexes inside indexes: more than anybody nests.
 const DEPTH: usize = 8;
 /// Most dimensions.
-const MOST: u64 = 1 << 20;
+pub(super) const MOST: u64 = 1 << 20;
 /// Maps before an index.
 const MAPS: u64 = 16;
 
