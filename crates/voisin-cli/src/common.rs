@@ -152,7 +152,17 @@ pub fn open_queries(files: &[String]) -> Result<Box<dyn Source>> {
 /// # Errors
 /// What opening gives; indexes that do not go together.
 pub fn open_indexes(dirs: &[String]) -> Result<Index> {
+    if let Some(path) = faiss_file(dirs) {
+        return Ok(voisin_io::faiss::open(path, &voisin::Quiet)?);
+    }
     Ok(Index::open_all(&voisin_io::expand_indexes(dirs)?)?)
+}
+
+/// The file of a FAISS index, where that is what was named.
+pub fn faiss_file(inputs: &[String]) -> Option<&Path> {
+    let [one] = inputs else { return None };
+    let path = Path::new(one);
+    (path.is_file() && voisin_io::faiss::is_faiss(path)).then_some(path)
 }
 
 /// What to call the indexes of some folders in a line.

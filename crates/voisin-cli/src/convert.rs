@@ -1,11 +1,12 @@
 //! `voisin convert`: from any format that is read to any that is written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use voisin_io::{WriteOptions, convert};
+use voisin::Index;
+use voisin_io::{WriteOptions, convert, faiss};
 
-use crate::common::{Context, check_folder, refuse_same};
+use crate::common::{Context, check_folder, faiss_file, refuse_same};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, bytes, count, time};
 
@@ -14,14 +15,17 @@ const EXAMPLES: &str = "Examples:
   voisin convert 'img_emb_*.npy' all.fbin                        (many files become one)
   voisin convert base.bvecs base.npy --dtype f16
   voisin convert sift-128-euclidean.hdf5::test queries.fvecs
-  voisin convert mlp.pth::0.weight weights.npy";
+  voisin convert mlp.pth::0.weight weights.npy
+  voisin convert ivfpq.index index                               (a FAISS file to the folder of an index)
+  voisin convert index ivfpq.index                               (and back: FAISS reads it)";
 
 /// Converts vectors between formats; the ending of OUT says which
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Convert {
     /// Files, patterns, folders or templates with {idx}, written as one; then the file to write:
-    /// .h5 .npy .fvecs .bvecs .fbin .f16bin .u8bin .i8bin .parquet .csv .tsv
+    /// .h5 .npy .fvecs .bvecs .fbin .f16bin .u8bin .i8bin .parquet .csv .tsv; or a FAISS index and the folder to
+    /// make of it, or the folder of an index and the .index file to write
     #[arg(required = true, num_args = 2.., value_names = ["IN", "OUT"])]
     files: Vec<String>,
     /// Type of the values: f16, f32, f64, u8, i8, ... [default: f32, or what the ending says]
@@ -43,6 +47,14 @@ impl Convert {
         };
         let out = PathBuf::from(out);
         check_folder(&out)?;
+        if let Some(file) = faiss_file(inputs) {
+            return from_faiss(file, &out, cx);
+        }
+        if let [dir] = inputs
+            && Path::new(dir).join("manifest.json").is_file()
+        {
+            return to_faiss(dir, &out, cx);
+        }
         refuse_same(inputs, &out)?;
         let options = WriteOptions { dtype: self.dtype.clone(), dataset: self.dataset.clone() };
         let done = convert(inputs, &out, &options, &cx.screen)?;
@@ -62,4 +74,36 @@ impl Convert {
         o.line(format!("written to {}: {}, {}", out.display(), done.format.name(), bytes(done.bytes)));
         Ok(o)
     }
+}
+
+/// The folder of an index as a file of FAISS.
+fn to_faiss(dir: &str, out: &Path, cx: &Context) -> Result<Outcome> {
+    if !out.extension().is_some_and(|e| e == "index" || e == "faiss") {
+        let message = format!("{}: {dir} is an index, which is written for FAISS", out.display());
+        return Err(Fail::usage(message, "end the name of the output in .index or .faiss"));
+    }
+    let index = Index::open(dir)?;
+    let (written, i) = (faiss::save(&index, out)?, index.info());
+    let mut o = Outcome::new("convert");
+    o.set("n", i.n).set("d", i.d).set("format", "faiss").set("bytes", written).set("spec", i.spec.clone());
+    o.set("metric", i.metric.name()).set("out", out.display().to_string());
+    o.set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
+    o.line(format!("written to {}: {} vectors as {}, {}", out.display(), count(i.n), i.spec, bytes(written)));
+    if i.metric == voisin::Metric::Cosine {
+        o.line("metric cosine is written as L2 at unit length: FAISS's squared distances are 2 - 2 cos");
+    }
+    Ok(o)
+}
+
+/// A file of FAISS as the folder of an index.
+fn from_faiss(file: &Path, out: &Path, cx: &Context) -> Result<Outcome> {
+    faiss::load(file, out, &cx.screen)?;
+    let (i, total) = (Index::open(out)?.info(), cx.elapsed());
+    let mut o = Outcome::new("convert");
+    o.set("n", i.n).set("d", i.d).set("format", "index").set("bytes", i.bytes).set("spec", i.spec.clone());
+    o.set("metric", i.metric.name()).set_some("nprobe", i.nprobe);
+    o.set("seconds", Seconds { total, ..Seconds::default() }).set("out", out.display().to_string());
+    o.line(format!("{} vectors of {} dimensions as {} in {}", count(i.n), i.d, i.spec, time(total)));
+    o.line(format!("written to {}: an index, {}", out.display(), bytes(i.bytes)));
+    Ok(o)
 }

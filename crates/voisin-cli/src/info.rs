@@ -7,7 +7,7 @@ use serde_json::Value;
 use voisin_io::{expand_indexes, inspect};
 
 use crate::build::targets;
-use crate::common::{Context, open_indexes, several};
+use crate::common::{Context, faiss_file, open_indexes, several};
 use crate::fail::Result;
 use crate::outcome::{Outcome, Seconds, bytes, count};
 
@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   voisin info 'shards/img_emb_*.npy'          (together one dataset)
   voisin info 'distractors_{idx}.hdf5'        (numbered from 0)
   voisin info index                           (a folder made by `voisin build`)
+  voisin info ivfpq.index                     (a file of FAISS)
   voisin info part-0 part-1                   (indexes of one model, or a folder of them)";
 
 /// Shows format, data sets, shape, type, norms, ids of files; or what an index is
@@ -36,6 +37,10 @@ impl Info {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let mut o = Outcome::new("info");
         match &self.files[..] {
+            files if faiss_file(files).is_some() => match crate::graph::named(files)? {
+                Some(graph) => crate::graph::info(&graph, &several(files), &mut o),
+                None => index(files, &mut o)?,
+            },
             dirs if are_indexes(dirs) => index(dirs, &mut o)?,
             files => {
                 let info = inspect(files, &cx.screen)?;
@@ -59,6 +64,7 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     merge(o, serde_json::to_value(&i));
     let dir = several(dirs);
     match i.folders.len() {
+        0 if faiss_file(dirs).is_some() => o.line(format!("{dir}  a file of FAISS, as an index here")),
         0 => o.line(format!("{dir}  index, format {}", i.format)),
         n => o.line(format!("{dir}  {n} indexes of one model, format {}", i.format)),
     };
@@ -93,6 +99,9 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     for m in &i.missing {
         let rows = if m.rows > 0 { format!(", {} rows", count(m.rows)) } else { String::new() };
         o.line(format!("without  {}{rows}: {}", m.file, m.what));
+    }
+    if let Some(n) = i.nprobe {
+        o.line(format!("visits   {} lists where no --nprobe is given", count(n as u64)));
     }
     targets(i.calibration.as_ref(), o);
     for f in &i.folders {

@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod exact;
 mod fail;
+mod graph;
 mod ilias;
 mod info;
 mod job;

@@ -28,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   voisin search index --queries queries.h5 --nprobe 16 --allow ids.txt       (one id a line; - is stdin)
   voisin search index --queries queries.h5 --nprobe 16 --expand 5            (ip or cosine)
   voisin search index --id instance/img.jpg --exclude-self                   (a stored vector)
+  voisin search ivfpq.index --queries queries.npy --nprobe 4 -o result.npz   (the file of a FAISS index)
   voisin search part-0 part-1 --queries queries.h5 --nprobe 16 -o result.h5  (indexes of one model)
   voisin search parts --queries queries.h5 --nprobe 16 -o result.h5          (a folder of them)
   voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)";
@@ -47,7 +48,8 @@ enum ModeArg {
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Search {
-    /// Folder of the index; several indexes of one model, or a folder of such, are searched as one
+    /// Folder of the index, or file of a FAISS index; several indexes of one model, or a folder of such, are
+    /// searched as one
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<String>,
     /// Vectors to search for: files, patterns, folders or templates with {idx}; FILE::NAME names a data set
@@ -59,7 +61,7 @@ pub struct Search {
     /// Neighbours for each query
     #[arg(short, default_value_t = 10)]
     k: usize,
-    /// Lists that a query visits [default: 1; with --mass or --recall: as many as it takes]
+    /// Lists that a query visits [default: what a FAISS index says, else 1; with --mass or --recall: as many as it takes]
     #[arg(long, value_name = "N")]
     nprobe: Option<usize>,
     /// Visit as many lists as finds this share of the true neighbours, by the calibration made when the index was built
@@ -68,6 +70,9 @@ pub struct Search {
     /// Index with Refine(...): candidates for each neighbour that the codes pass on to the refinement
     #[arg(long, value_name = "R")]
     refine: Option<usize>,
+    /// HNSW index of FAISS: length of the queue, more finds more [default: what the file says]
+    #[arg(long, value_name = "N")]
+    ef: Option<usize>,
     /// Learned index: visit lists until their probability adds up to this (0 to 1)
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     mass: Option<f32>,
@@ -133,6 +138,13 @@ impl Search {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         self.save.check([&self.queries[..]])?;
         voisin::keep_freed_memory(64 << 20);
+        if let Some(graph) = crate::graph::named(&self.dirs)? {
+            return self.in_graph(&graph, cx);
+        }
+        if let Some(ef) = self.ef {
+            let message = format!("ef = {ef}: {} is no graph", several(&self.dirs));
+            return Err(Fail::usage(message, "leave --ef out; --nprobe says how many lists are visited"));
+        }
         let index = open_indexes(&self.dirs)?;
         if let Some(metric) = self.metric.filter(|m| *m != index.metric()) {
             let message = format!("metric = {metric}: {} was built for {}", several(&self.dirs), index.metric());
@@ -146,7 +158,7 @@ impl Search {
         let lists = index.partition().nlist();
         if self.nprobe.is_none() && self.mass.is_none() && self.recall.is_none() && lists > 1 {
             let more = "--nprobe visits more and finds more, --recall 0.95 as many as that takes";
-            cx.screen.say(&format!("visiting 1 of {} lists; {more}", count(lists as u64)));
+            cx.screen.say(&format!("visiting {} of {} lists; {more}", params.nprobe.min(lists), count(lists as u64)));
         }
         let asked = match self.expand {
             Some(n) => self.expanded(&index, asked, &SearchParams { k: n, ..params.clone() }, cx)?,
@@ -224,6 +236,26 @@ impl Search {
         o
     }
 
+    fn in_graph(&self, graph: &voisin::graph::Graph, cx: &Context) -> Result<Outcome> {
+        let lists = self.nprobe.is_some() || self.recall.is_some() || self.mass.is_some() || self.refine.is_some();
+        let rows = !self.id.is_empty() || self.allow.is_some() || self.deny.is_some() || self.exclude_self;
+        if lists || rows || self.expand.is_some() || self.adapt.is_some() || self.mode == ModeArg::Single {
+            let message = format!("{} is a graph, which is searched with --queries, -k and --ef alone", several(&self.dirs));
+            return Err(Fail::usage(message, "leave the other options out; a larger --ef finds more"));
+        }
+        let ask = crate::graph::Ask {
+            name: &several(&self.dirs),
+            queries: &self.queries,
+            k: self.k,
+            ef: self.ef,
+            on_bad: self.on_bad,
+            truth: self.truth.as_deref().map(|f| read_neighbors(f, Some(self.k))).transpose()?,
+            save: &self.save,
+            warm_up: self.warm_up,
+        };
+        crate::graph::search(graph, &ask, cx)
+    }
+
     fn params(&self, index: &Index, cx: &Context) -> Result<SearchParams> {
         let spec = index.spec();
         if let (Some(r), None) = (self.refine, spec.refine) {
@@ -235,7 +267,8 @@ impl Search {
         }
         let filter = self.filter(index, cx)?.map(Arc::new);
         let all = index.partition().nlist();
-        let nprobe = self.nprobe.unwrap_or(if self.mass.is_some() || self.recall.is_some() { all } else { 1 });
+        let usual = if self.mass.is_some() || self.recall.is_some() { all } else { index.default_nprobe() };
+        let nprobe = self.nprobe.unwrap_or(usual);
         // one list of plain vectors is searched exactly: any target is met
         let recall = self.recall.filter(|_| all > 1 || spec.score != Score::Flat || spec.transform.is_some());
         if let (Some(r), None) = (recall, index.calibration()) {

@@ -7,6 +7,7 @@ mod concat;
 mod convert;
 mod detect;
 mod elem;
+pub mod faiss;
 mod file;
 mod format;
 mod guard;

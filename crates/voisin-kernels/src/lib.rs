@@ -61,4 +61,4 @@ pub use quantise::are_bytes;
 pub use scalar::{ScalarBits, ScalarGrid, ScalarQuery, scalar_decode, scalar_dots, scalar_encode};
 pub use scan::{argmin, below};
 pub use select::{limit_of_smallest, not_above};
-pub use vector::{dot, dot_f64, dots, l2_squared, l2_squared_f64, l2_squareds, norms_squared};
+pub use vector::{dot, dot_f64, dots, l2_squared, l2_squared_f64, l2_squared_to_sum_f64, l2_squareds, norms_squared};

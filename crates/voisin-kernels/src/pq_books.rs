@@ -1,7 +1,10 @@
 //! Code books of product quantisation: tables of a query's products with all codewords, and the nearest codewords of rows.
 //!
-//! Products and sums are rounded apart (no fused operations) and every value is one chain over the dimensions of a part, so
-//! tables and codes are the same bits on every instruction set, for one row or many.
+//! Every value is one chain over the dimensions of a part (of fused operations in tables, of products and sums rounded apart
+//! where codewords are chosen), so tables and codes are the same bits on every instruction set, for one row or many.
+
+#[cfg(target_arch = "x86_64")]
+mod v4;
 
 use crate::aligned::Aligned;
 use crate::{Isa, isa};
@@ -30,6 +33,8 @@ const WORDS: usize = 8;
 const LANES: usize = 16;
 
 impl Books {
+    /// Queries that [`Books::products`] takes at once: the books come from a far cache.
+    pub const TOGETHER: usize = 8;
     /// Rows that [`Books::nearest`] takes at once without loss.
     pub const ROWS: usize = 32;
 
@@ -74,18 +79,18 @@ impl Books {
 
     /// `factor` · <q_j, c> for every part j and codeword c of every query; `out` is n x m x k.
     ///
-    /// Cost: n·d·k products; the books are read once for four queries.
+    /// Cost: n·d·k products; the books are read once for [`Books::TOGETHER`] queries.
     ///
     /// # Panics
     /// If the lengths do not fit.
     pub fn products(&self, queries: &[f32], factor: f32, out: &mut [f32]) {
         let (d, size) = (self.d(), self.m * self.k);
         assert!(queries.len().is_multiple_of(d) && out.len() == queries.len() / d * size);
-        for (q, out) in queries.chunks(4 * d).zip(out.chunks_mut(4 * size)) {
+        for (q, out) in queries.chunks(Self::TOGETHER * d).zip(out.chunks_mut(Self::TOGETHER * size)) {
             match isa() {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the level was detected on this processor.
-                Isa::V4 => unsafe { products_v4(self, q, factor, out) },
+                Isa::V4 => unsafe { v4::products(self, q, factor, out) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 Isa::V3 => unsafe { products_v3(self, q, factor, out) },
@@ -118,13 +123,7 @@ impl Books {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn products_v4(b: &Books, q: &[f32], factor: f32, out: &mut [f32]) {
-    products(b, q, factor, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn products_v3(b: &Books, q: &[f32], factor: f32, out: &mut [f32]) {
     products(b, q, factor, out);
 }
@@ -141,27 +140,30 @@ fn nearest_v3(b: &Books, rows: &[f32], codes: &mut [u8]) {
     nearest::<8>(b, rows, codes);
 }
 
-/// At most four queries.
+/// At most [`Books::TOGETHER`] queries.
 #[inline(always)]
 fn products(b: &Books, queries: &[f32], factor: f32, out: &mut [f32]) {
-    match queries.len() / b.d() {
-        1 => some::<1>(b, queries, factor, out),
-        2 => some::<2>(b, queries, factor, out),
-        3 => some::<3>(b, queries, factor, out),
-        _ => some::<4>(b, queries, factor, out),
+    let size = b.m * b.k;
+    for (q, out) in queries.chunks(4 * b.d()).zip(out.chunks_mut(4 * size)) {
+        match q.len() / b.d() {
+            1 => some::<1, { 4 * LANES }>(b, q, factor, out),
+            2 => some::<2, { 2 * LANES }>(b, q, factor, out),
+            3 => some::<3, LANES>(b, q, factor, out),
+            _ => some::<4, LANES>(b, q, factor, out),
+        }
     }
 }
 
 #[inline(always)]
-fn some<const Q: usize>(b: &Books, queries: &[f32], factor: f32, out: &mut [f32]) {
+fn some<const Q: usize, const W: usize>(b: &Books, queries: &[f32], factor: f32, out: &mut [f32]) {
     let (d, k, sub, size) = (b.d(), b.k, b.sub, b.m * b.k);
-    let wide = k.is_multiple_of(4 * LANES);
+    let wide = k.is_multiple_of(W);
     for j in 0..b.m {
         let book = &b.turned.as_slice()[j * sub * k..(j + 1) * sub * k];
         let each: [&[f32]; Q] = std::array::from_fn(|i| &queries[i * d + j * sub..][..sub]);
         if wide {
-            for c in (0..k).step_by(4 * LANES) {
-                line::<Q, { 4 * LANES }>(&book[c..], k, each, factor, &mut out[j * k + c..], size);
+            for c in (0..k).step_by(W) {
+                line::<Q, W>(&book[c..], k, each, factor, &mut out[j * k + c..], size);
             }
         } else {
             for c in (0..k).step_by(LANES) {
@@ -179,7 +181,7 @@ fn line<const Q: usize, const W: usize>(book: &[f32], k: usize, q: [&[f32]; Q], 
         for i in 0..Q {
             let x = q[i][t];
             for l in 0..W {
-                acc[i][l] += x * words[l];
+                acc[i][l] = x.mul_add(words[l], acc[i][l]);
             }
         }
     }
@@ -256,13 +258,13 @@ mod tests {
         let size = q.len() / b.d() * b.m * b.k;
         let mut all = vec![vec![0.0; size]; 2];
         b.products(q, -2.0, &mut all[0]);
-        for (q, out) in q.chunks(4 * b.d()).zip(all[1].chunks_mut(4 * b.m * b.k)) {
+        for (q, out) in q.chunks(8 * b.d()).zip(all[1].chunks_mut(8 * b.m * b.k)) {
             products(b, q, -2.0, out);
         }
         #[cfg(target_arch = "x86_64")]
         if isa() >= Isa::V3 {
             let mut out = vec![0.0; size];
-            for (q, out) in q.chunks(4 * b.d()).zip(out.chunks_mut(4 * b.m * b.k)) {
+            for (q, out) in q.chunks(8 * b.d()).zip(out.chunks_mut(8 * b.m * b.k)) {
                 // SAFETY: the level was detected.
                 unsafe { products_v3(b, q, -2.0, out) };
             }

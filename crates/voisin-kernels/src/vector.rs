@@ -117,6 +117,40 @@ pub fn l2_squared_f64(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
+/// Squared distance of `q` to b + c, whose sum is rounded to f32, in f64; the same bits on every instruction set.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn l2_squared_to_sum_f64(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
+    assert!(q.len() == b.len() && q.len() == c.len());
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected on this processor.
+        Isa::V4 => unsafe { to_sum_v4(q, b, c) },
+        _ => to_sum(q, b, c),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn to_sum_v4(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
+    to_sum(q, b, c)
+}
+
+#[inline(always)]
+fn to_sum(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
+    let mut sums = [0.0f32; 256];
+    let mut all = 0.0;
+    for ((q, b), c) in q.chunks(256).zip(b.chunks(256)).zip(c.chunks(256)) {
+        let sums = &mut sums[..q.len()];
+        for ((s, b), c) in sums.iter_mut().zip(b).zip(c) {
+            *s = b + c;
+        }
+        all += fold_f64(q, sums, |x, y| (x - y) * (x - y));
+    }
+    all
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn dot64_v4(a: &[f32], b: &[f32]) -> f64 {

@@ -19,6 +19,8 @@ use crate::screen::Screen;
 /// What one child measures.
 pub struct Job<'a> {
     pub spec: &'a Spec,
+    /// The file of a FAISS index that is taken instead of building one.
+    pub file: Option<&'a Path>,
     pub metric: Metric,
     pub k: usize,
     pub asks: &'a [Ask],
@@ -97,8 +99,18 @@ impl Job<'_> {
             ..BuildParams::default()
         };
         let at = dir.join("index");
-        let built = pool(self.build_threads)?.install(|| build(base, &at, &params, &Muted(&cx.screen)))?;
-        let index = Index::open(&at)?;
+        let clock = std::time::Instant::now();
+        let index = match self.file {
+            None => pool(self.build_threads)?.install(|| build(base, &at, &params, &Muted(&cx.screen))).map(drop),
+            Some(file) => voisin_io::faiss::load(file, &at, &Muted(&cx.screen)),
+        }
+        .and_then(|()| Index::open(&at))?;
+        if index.metric() != self.metric || index.dim() != base.dim() {
+            let message = format!("{}: {} of {} dimensions", self.spec, index.metric(), index.dim());
+            return Err(Fail::data(message, "measure it on a base of its metric and dimensions"));
+        }
+        let build_seconds = clock.elapsed().as_secs_f64();
+        let bytes_per_vector = index.info().bytes_per_vector;
         let rows = read_all(queries, self.metric)?;
         let (mut points, mut beyond) = (Vec::new(), Vec::new());
         for ask in self.asks {
@@ -127,8 +139,8 @@ impl Job<'_> {
                 queries_per_second: speed.queries_per_second,
                 latency_ms: Latency { p50: speed.p50_ms, p99: speed.p99_ms },
                 scanned: speed.scanned,
-                build_seconds: built.seconds.total,
-                bytes_per_vector: built.bytes as f64 / built.n.max(1) as f64,
+                build_seconds,
+                bytes_per_vector,
                 peak_rss_bytes: peak_rss(),
                 ..Point::default()
             });

@@ -18,7 +18,7 @@ use voisin::{Metric, Neighbors, Source, Spec};
 use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
-use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric, parse_recall};
+use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, faiss_file, open_queries, parse_metric, parse_recall};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, time};
 use crate::point::{Point, table};
@@ -64,8 +64,8 @@ pub struct Bench {
     /// The true neighbours [default: computed]
     #[arg(long, value_name = "FILE")]
     truth: Option<String>,
-    /// Kinds of index to compare: Flat, IVF320,Flat, IVF320,RaBitQ4,Refine(SQ8); once for each [default: the one that
-    /// `build` chooses, and Flat]
+    /// Kinds of index to compare: Flat, IVF320,Flat, IVF320,RaBitQ4,Refine(SQ8), or the file of a FAISS index of the
+    /// base; once for each [default: the one that `build` chooses, and Flat]
     #[arg(long, value_name = "SPEC")]
     index: Vec<String>,
     /// Numbers of lists to visit [default: 1,2,4,8,16,32, or none with --recall]
@@ -166,7 +166,16 @@ impl Bench {
         if let Some(path) = &self.report {
             check_folder(path)?;
         }
-        Ok(self.index.iter().map(|s| Spec::parse(s)).collect::<voisin::Result<_>>()?)
+        let spec = |(i, text): (usize, &String)| match self.file(i) {
+            Some(file) => Ok(voisin_io::faiss::open(file, &voisin::Quiet)?.spec().clone()),
+            None => Spec::parse(text),
+        };
+        Ok(self.index.iter().enumerate().map(spec).collect::<voisin::Result<_>>()?)
+    }
+
+    /// The file of a FAISS index that is named in place of spec `i`.
+    fn file(&self, i: usize) -> Option<&Path> {
+        self.index.get(i..=i).and_then(faiss_file)
     }
 
     fn scratch_folder(&self) -> Result<tempfile::TempDir> {
@@ -295,6 +304,7 @@ impl Bench {
         let asks = child::asks(spec, nprobe, &self.recall, &self.refine);
         let job = child::Job {
             spec,
+            file: self.file(i),
             metric,
             k: self.k,
             asks: &asks,

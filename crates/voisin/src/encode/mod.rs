@@ -156,6 +156,17 @@ impl Codec {
         }
     }
 
+    /// The row that a record of a list with this centre stands for; only for codes but RaBitQ.
+    pub(crate) fn read(&self, record: &[u8], centre: Option<&[f32]>, out: &mut [f32]) {
+        match self {
+            Codec::Pq(code) => {
+                code.decode(record, out);
+                centre.iter().for_each(|c| out.iter_mut().zip(*c).for_each(|(x, c)| *x += c));
+            }
+            _ => self.decode(record, centre, out),
+        }
+    }
+
     /// Bytes of a run of n records.
     pub(crate) fn run_bytes(&self, d: usize, n: usize) -> usize {
         match self {

@@ -19,6 +19,7 @@ mod layout;
 mod train;
 
 use super::Training;
+use super::estimate::Asked;
 use super::rabitq::Run;
 use crate::{Error, Matrix, Result, Vectors};
 use rayon::prelude::*;
@@ -37,6 +38,8 @@ pub(crate) struct Pq {
     books: Books,
     bits: usize,
     ip: bool,
+    /// No decoded residual is longer.
+    reach: f32,
 }
 
 /// Rows of a run and their keys.
@@ -77,7 +80,7 @@ impl Pq {
             }
         }
         with.watch.end();
-        Ok(Pq { books: lloyd.into_books(), bits, ip: with.ip })
+        Ok(Pq::new(lloyd.into_books(), bits, with.ip))
     }
 
     /// Takes codewords (part, codeword, dimension), as FAISS keeps them.
@@ -92,7 +95,23 @@ impl Pq {
                 codebooks.len()
             ));
         }
-        Ok(Pq { books: Books::new(codebooks, m, 1 << bits), bits, ip })
+        Ok(Pq::new(Books::new(codebooks, m, 1 << bits), bits, ip))
+    }
+
+    fn new(books: Books, bits: usize, ip: bool) -> Pq {
+        let (size, sub) = (books.k() * books.d() / books.m(), books.d() / books.m());
+        let longest = |book: &[f32]| book.chunks_exact(sub).map(|w| dot_f64(w, w)).fold(0.0, f64::max);
+        let reach = books.values().chunks_exact(size).map(longest).sum::<f64>().sqrt();
+        Pq { books, bits, ip, reach: (reach as f32).next_up() }
+    }
+
+    /// Twice what keys of a query may differ by from those of the decoded rows: rounded tables, and sums in f32.
+    pub(crate) fn slack(&self, asked: &Asked, q: usize, query: &[f32], farthest_centre: f32) -> f32 {
+        let Asked::Pq(tables) = asked else { return 0.0 };
+        let all = (dot_f64(query, query).sqrt() as f32 + farthest_centre + self.reach).powi(2);
+        // sums over d in at least eight lanes, over the dimensions of a part one after the other, and a few more
+        let roundings = self.d() as f32 / 8.0 + (self.d() / self.m()) as f32 + 16.0;
+        self.m() as f32 * tables[q].scale() + roundings * f32::EPSILON * all
     }
 
     /// Rebuilds it from [`Pq::parts`].
@@ -173,6 +192,14 @@ impl Pq {
         (dot_f64(residual, residual) + 2.0 * centre.map_or(0.0, |c| dot_f64(c, residual))) as f32
     }
 
+    /// Adds to a record that has its codes what it keeps beside them.
+    pub(crate) fn complete(&self, record: &mut [u8], centre: Option<&[f32]>) {
+        let mut row = vec![0.0; self.d()];
+        self.decode(record, &mut row);
+        let at = record.len() - 4;
+        record[at..].copy_from_slice(&self.add(&row, centre).to_le_bytes());
+    }
+
     fn write_codes(&self, codes: &[u8], record: &mut [u8]) {
         if self.bits == 8 {
             record[..codes.len()].copy_from_slice(codes);
@@ -216,11 +243,12 @@ impl Pq {
         tables
     }
 
-    /// The tables of several queries, in parallel, codewords read once for four; the bits are those of [`Pq::tables`].
+    /// The tables of several queries, in parallel, codewords read once for some; the bits are those of [`Pq::tables`].
     pub(crate) fn tables_many(&self, queries: Vectors<'_>) -> Vec<Tables> {
         let size = self.m() * self.books.k();
         let mut all = vec![Tables::default(); queries.n()];
-        all.par_chunks_mut(4).zip(queries.data().par_chunks(4 * self.d())).for_each_init(Vec::new, |values, (some, q)| {
+        let some = Books::TOGETHER;
+        all.par_chunks_mut(some).zip(queries.data().par_chunks(some * self.d())).for_each_init(Vec::new, |values, (some, q)| {
             values.resize(some.len() * size, 0.0);
             self.books.products(q, self.factor(), values);
             some.iter_mut().zip(values.chunks_exact(size)).for_each(|(t, v)| self.round(v, t));

@@ -127,6 +127,10 @@ pub(super) fn check(base: &Size<'_>, spec: &Spec, params: &BuildParams) -> Resul
     } else if nlist as u64 > n {
         return Err(Error::param("index", spec, format!("at most as many lists as vectors, {n}")));
     }
+    if let Some(TransformSpec::Map { .. } | TransformSpec::Unit) = spec.transform {
+        let expected = "PCA64 or OPQ16, which are trained, or the metric cosine; Map and L2norm come with files of FAISS";
+        return Err(Error::param("index", spec, expected));
+    }
     if let Some(TransformSpec::Pca { d }) = spec.transform
         && d > base.d
     {
@@ -246,6 +250,8 @@ fn run(
         calibration: None,
         job: None,
         missing: vec![],
+        nprobe: None,
+        refine: None,
         segments: journal.segments.clone(),
     };
     let calibrated = calibrate::add(dir, &mut manifest, base, learning.whole.as_ref(), &ids, params, watch)?;

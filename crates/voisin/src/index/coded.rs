@@ -6,13 +6,14 @@
 use super::filter::Filter;
 use super::opened::Opened;
 use super::scan::Queries;
+use crate::encode::Codec;
 use crate::encode::estimate::{Asked, Estimator, Hits, Limit, Run, Scratch, Shared};
 use crate::partition::{Partition, Routes};
 use crate::{Error, Metric, Result, TopK};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
-use voisin_kernels::prefetch;
+use voisin_kernels::{dot_f64, l2_squared_f64, l2_squared_to_sum_f64, prefetch};
 
 /// Rows times dimensions from which one query alone is shared among threads.
 const LARGE: u64 = 1 << 25;
@@ -78,7 +79,11 @@ impl<'a> Coded<'a> {
         }
         let asked = code.ask(queries.prepared);
         let n = queries.prepared.n();
-        let found = (0..n).map(|_| Mutex::new(Found::new(keep))).collect();
+        let slack = |q: usize| match (&code, index.refine.is_some()) {
+            (Estimator::Pq(code), false) => code.slack(&asked, q, queries.prepared.row(q), index.farthest_centre()),
+            _ => 0.0,
+        };
+        let found = (0..n).map(|q| Mutex::new(Found::new(keep, slack(q)))).collect();
         let limits = (0..n).map(|_| AtomicU32::new(f32::INFINITY.to_bits())).collect();
         // the scores of centroids are distances to the centres only where these are the same
         let own = index.own_centres.is_some();
@@ -112,7 +117,7 @@ impl<'a> Coded<'a> {
 
     /// One query visits its lists best first, so that its limit falls fast.
     fn alone(&self, routes: &Routes, q: usize) -> Result<u64> {
-        let mut visits: Vec<(Place, Visit)> = Vec::with_capacity(2 * routes.pairs());
+        let mut visits: Vec<(Place, Visit)> = Vec::with_capacity(2 * routes.lists(q).len());
         for (&list, &score) in routes.lists(q).iter().zip(routes.scores(q)).filter(|l| (*l.0 as usize) < self.nlist()) {
             visits.extend(self.places(list as usize).map(|p| (p, Visit { query: q as u32, score })));
         }
@@ -219,7 +224,7 @@ impl<'a> Coded<'a> {
         let Coded { index, queries, found, .. } = self;
         let settle = |(q, found): (usize, Mutex<Found>)| {
             let best = found.into_inner().unwrap_or_else(|e| e.into_inner()).best(index);
-            rank_again(index, queries.rows.row(q), &best, k)
+            rank_again(index, queries.rows.row(q), queries.prepared.row(q), &best, k)
         };
         if queries.rows.n() < 8 {
             return found.into_iter().enumerate().map(settle).collect();
@@ -237,8 +242,14 @@ fn run_of<'a>(rows: &super::segment::Rows<'a>) -> Run<'a> {
     Run { bytes: rows.codes, n: rows.ids.len() }
 }
 
-/// The k best candidates by the vectors kept to refine them; by rank where there are none.
-pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: usize) -> Result<Vec<(f64, u64)>> {
+/// The k best candidates by the vectors kept to refine them; where there are none, by what product codes decode to, or by rank.
+pub(super) fn rank_again(
+    index: &Opened,
+    query: &[f32],
+    prepared: &[f32],
+    best: &[Candidate],
+    k: usize,
+) -> Result<Vec<(f64, u64)>> {
     let metric = index.manifest.metric;
     let (mut top, norm, mut row) = (TopK::new(k), metric.exact_norm(query), Vec::new());
     let segment = |c: &Candidate| &index.parts[c.part as usize].segment;
@@ -253,12 +264,18 @@ pub(super) fn rank_again(index: &Opened, query: &[f32], best: &[Candidate], k: u
         let key = if index.refine.is_some() {
             index.refine.key(metric, query, norm, segment(c).refine_record(c.at(index)), &mut row)
         } else {
-            match metric {
-                Metric::L2 => (c.rank as f64).max(0.0),
-                Metric::Ip => c.rank as f64,
-                // unit vectors: |q − x|² = 2 − 2 cos
-                Metric::Cosine => 0.5 * (c.rank as f64).max(0.0),
-            }
+            let rank = match (&index.codec, metric) {
+                (Codec::Pq(_), Metric::Ip) => {
+                    segment(c).with_row(c.run as usize, c.row as usize, &mut row, |x| -dot_f64(prepared, x))
+                }
+                (Codec::Pq(code), _) => segment(c).with_residual(code, c.run as usize, c.row as usize, &mut row, |x, centre| {
+                    centre.map_or_else(|| l2_squared_f64(prepared, x), |centre| l2_squared_to_sum_f64(prepared, x, centre))
+                }),
+                (_, Metric::Ip) => c.rank as f64,
+                (_, _) => (c.rank as f64).max(0.0),
+            };
+            // unit vectors: |q − x|² = 2 − 2 cos
+            if metric == Metric::Cosine { 0.5 * rank } else { rank }
         };
         top.push(key, id);
     }
@@ -300,6 +317,8 @@ impl Candidate {
 /// The best rows of a query so far.
 struct Found {
     keep: usize,
+    /// How far above the rank of place `keep` a row may be that is yet among the best: estimates are wrong by half of it.
+    slack: f32,
     /// No row above it is among the best.
     limit: f32,
     /// Rows from which on it is worth dropping some.
@@ -308,8 +327,8 @@ struct Found {
 }
 
 impl Found {
-    fn new(keep: usize) -> Found {
-        Found { keep, limit: f32::INFINITY, room: 2 * keep + 32, rows: Vec::new() }
+    fn new(keep: usize, slack: f32) -> Found {
+        Found { keep, slack, limit: f32::INFINITY, room: 2 * keep + 32, rows: Vec::new() }
     }
 
     fn push(&mut self, c: Candidate) {
@@ -326,17 +345,17 @@ impl Found {
     fn shrink(&mut self) {
         if self.rows.len() > self.keep {
             let (_, last, _) = self.rows.select_nth_unstable_by(self.keep - 1, |a, b| a.rank.total_cmp(&b.rank));
-            self.limit = last.rank;
+            self.limit = last.rank + self.slack;
             let limit = self.limit;
             self.rows.retain(|c| c.rank <= limit);
         }
         self.room = 2 * self.rows.len().max(self.keep) + 32;
     }
 
-    /// The best `keep`, the smaller id on a tie.
+    /// The best `keep`, the smaller id on a tie; all that may be among them where estimates do not decide.
     fn best(mut self, index: &Opened) -> Vec<Candidate> {
         self.shrink();
-        if self.rows.len() > self.keep {
+        if self.rows.len() > self.keep && self.slack == 0.0 {
             let id = |c: &Candidate| index.parts[c.part as usize].segment.id(c.at(index));
             self.rows.sort_unstable_by(|a, b| a.rank.total_cmp(&b.rank).then_with(|| id(a).cmp(&id(b))));
             self.rows.truncate(self.keep);

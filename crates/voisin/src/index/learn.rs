@@ -193,6 +193,7 @@ impl<'a> Learning<'a> {
             None => Ok(None),
             Some(TransformSpec::Pca { d }) => pca(rows, d, centre, self.watch).map(Some),
             Some(TransformSpec::Opq { m }) => opq(rows, m, bits, self.params.seed, self.watch).map(Some),
+            Some(TransformSpec::Map { .. } | TransformSpec::Unit) => unreachable!("refused before anything is read"),
         }
     }
 

@@ -100,6 +100,12 @@ pub(super) struct Manifest {
     /// Inputs that it was built without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) missing: Vec<Missing>,
+    /// Lists that a search visits where nobody says how many; 1 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) nprobe: Option<usize>,
+    /// Candidates a neighbour that go on to the refinement where nobody says how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refine: Option<usize>,
     pub(super) segments: Vec<SegmentEntry>,
 }
 

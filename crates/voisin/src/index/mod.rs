@@ -34,6 +34,7 @@ mod mutate;
 mod opened;
 mod pairs;
 mod params;
+mod portable;
 mod refine;
 mod route;
 mod scan;
@@ -62,6 +63,7 @@ pub use params::{
     AddParams, AddReport, BuildParams, BuildReport, CalibrationInfo, Captions, CompactReport, FolderInfo, IdList, Ids, IndexInfo,
     MergeParams, MergeReport, Problem, RemoveReport, RouterReport, SearchParams, SearchResult, Seconds, VerifyReport,
 };
+pub use portable::{Portable, PortableCode, PortableList, import};
 pub use targets::{Calibration, Promise};
 pub use verify::verify;
 
@@ -120,6 +122,11 @@ impl Index {
         &self.0.partition
     }
 
+    /// Lists that a search visits where nobody says how many: what the file of another program says, else 1.
+    pub fn default_nprobe(&self) -> usize {
+        self.0.manifest.nprobe.unwrap_or(1)
+    }
+
     /// Vectors of each list.
     pub fn list_sizes(&self) -> Vec<u64> {
         self.0.list_sizes()
@@ -150,6 +157,7 @@ impl Index {
             nlist: sizes.len(),
             list_sizes,
             empty_lists: sizes.iter().filter(|s| **s == 0).count(),
+            nprobe: m.nprobe,
             transform: self.spec().transform.map(|t| t.to_string()),
             code: self.spec().score.to_string(),
             code_bytes,

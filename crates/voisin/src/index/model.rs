@@ -6,7 +6,7 @@
 //! | `shape`, `weights`, `bias` | the partition: u64 outputs and inputs of each layer; centroids are one layer without bias |
 //! | `map` | the transform: weight, bias |
 //! | `router` | the router, where the spec has one: f32 lift, what was taken off each logit, rows of the layer |
-//! | `centres` | f32, a row a list, where codes are relative to centres that are no centroids |
+//! | `centres` | f32, a row a list, where codes are relative to centres that the spec does not imply |
 //! | `codec`, `refine` | what the code and the refinement were trained to |
 
 use super::blocks::{BlockWriter, Blocks};
@@ -16,9 +16,10 @@ use super::refine::Refine;
 use crate::encode::Codec;
 use crate::partition::{self, Centroids, Mlp, Partition, Routed, Router};
 use crate::transform::Linear;
-use crate::{Error, Matrix, Metric, PartitionSpec, Result, Spec, TransformSpec, Vectors};
+use crate::{Error, Matrix, Metric, PartitionSpec, Result, Spec, TransformSpec, Unit, Vectors};
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::OnceLock;
 
 pub(super) const MAGIC: &[u8; 8] = b"VSNMODEL";
 const SIZES: &[u8; 8] = b"sizes\0\0\0";
@@ -44,7 +45,11 @@ pub(crate) struct Model {
     pub(crate) codec: Codec,
     pub(crate) refine: Refine,
     /// Whether codes are relative to centres.
-    relative: bool,
+    pub(super) relative: bool,
+    /// Where rows get unit length beside what the metric asks for.
+    unit: Unit,
+    /// Norm of the farthest centre, once it was asked for.
+    farthest: OnceLock<f32>,
 }
 
 impl Model {
@@ -56,6 +61,12 @@ impl Model {
             codec: Codec::Flat,
             refine: Refine::None,
             relative: Codec::uses_centres(spec),
+            unit: match spec.transform {
+                Some(TransformSpec::Map { unit, .. }) => unit,
+                Some(TransformSpec::Unit) => Unit::Before,
+                _ => Unit::No,
+            },
+            farthest: OnceLock::new(),
         }
     }
 
@@ -82,13 +93,24 @@ impl Model {
 
     /// Whether the codes are the vectors as they came.
     pub(crate) fn codes_are_vectors(&self) -> bool {
-        self.transform.is_none() && matches!(self.codec, Codec::Flat)
+        !self.changes_rows() && matches!(self.codec, Codec::Flat)
+    }
+
+    /// Whether something is done to rows before they are coded, beside what the metric asks for.
+    pub(crate) fn changes_rows(&self) -> bool {
+        self.transform.is_some() || self.unit != Unit::No
+    }
+
+    /// The largest norm of a centre.
+    pub(crate) fn farthest_centre(&self) -> f32 {
+        let norm = |row: &[f32]| voisin_kernels::dot_f64(row, row).sqrt() as f32;
+        *self.farthest.get_or_init(|| self.centres().map_or(0.0, |m| m.view().iter().map(norm).fold(0.0, f32::max)))
     }
 
     /// As [`Model::prepared`], in `room`, which is kept from block to block.
     pub(crate) fn prepared_in<'a>(&self, rows: Vectors<'a>, metric: Metric, room: &'a mut Vec<f32>) -> &'a [f32] {
         match &self.transform {
-            None if metric != Metric::Cosine => return rows.data(),
+            None if metric != Metric::Cosine && self.unit == Unit::No => return rows.data(),
             None => {
                 room.resize(rows.data().len(), 0.0);
                 direct(rows, room);
@@ -100,11 +122,14 @@ impl Model {
 
     /// Rows as partition and codes want them: of unit length under cosine, then transformed.
     pub(crate) fn prepared<'a>(&self, rows: Vectors<'a>, metric: Metric) -> Cow<'a, [f32]> {
-        let directed = directed(rows, metric);
-        match &self.transform {
-            None => directed,
-            Some(map) => Cow::Owned(map.apply(Vectors::new(&directed, rows.d())).into_data()),
+        let first = if self.unit == Unit::Before { Metric::Cosine } else { metric };
+        let directed = directed(rows, first);
+        let Some(map) = &self.transform else { return directed };
+        let mapped = map.apply(Vectors::new(&directed, rows.d()));
+        if self.unit == Unit::After {
+            return Cow::Owned(super::ingest::directed(mapped.view(), Metric::Cosine).into_owned());
         }
+        Cow::Owned(mapped.into_data())
     }
 }
 
@@ -154,7 +179,8 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
     let out = sizes[1];
     let fits = match spec.transform {
         None => out == d as u64,
-        Some(TransformSpec::Pca { d }) => out == d as u64,
+        Some(TransformSpec::Unit) => out == d as u64,
+        Some(TransformSpec::Pca { d } | TransformSpec::Map { d, .. }) => out == d as u64,
         Some(TransformSpec::Opq { .. }) => out > 0,
     };
     if sizes[0] != d as u64 || out > MOST || !fits {
@@ -162,7 +188,7 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
     }
     let code_d = out as usize;
     let transform = match spec.transform {
-        None => floats(&blocks, MAP, 0).map(|_| None)?,
+        None | Some(TransformSpec::Unit) => floats(&blocks, MAP, 0).map(|_| None)?,
         Some(_) => {
             let all = floats(&blocks, MAP, out.checked_mul(d as u64 + 1).ok_or_else(|| wrong("its map is too large"))?)?;
             let (weight, bias) = all.split_at(code_d * d);
@@ -175,7 +201,10 @@ pub(super) fn load(dir: &Path, entry: &FileEntry, spec: &Spec, metric: Metric, d
         partition = Partition::Routed(Box::new(Routed { stored: partition, router }));
     }
     let mut model = Model::new(spec, transform, partition);
-    let own = model.relative && !matches!(spec.partition, PartitionSpec::KMeans { .. });
+    // an index of another program may have centres where the spec has none, or none where it has some (zeros)
+    let given = !blocks.checked(CENTRES)?.is_empty() && spec.score != crate::Score::Flat;
+    let own = given || model.relative && !matches!(spec.partition, PartitionSpec::KMeans { .. });
+    model.relative |= given;
     let count = if own { (spec.nlist() as u64).checked_mul(out) } else { Some(0) };
     let centres = floats(&blocks, CENTRES, count.ok_or_else(|| wrong("its centres are too many"))?)?;
     model.own_centres = own.then(|| Matrix::new(centres.to_vec(), code_d));

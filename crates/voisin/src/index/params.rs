@@ -395,6 +395,9 @@ pub struct IndexInfo {
     pub list_sizes: [u64; 3],
     /// Lists without a vector.
     pub empty_lists: usize,
+    /// Lists that a search visits where nobody says how many, if the index says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nprobe: Option<usize>,
     /// The map before everything else, as a word of the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<String>,

@@ -117,7 +117,7 @@ impl Index {
         if !self.opened().refine.is_some() {
             return k;
         }
-        let factor = if refine == 0 { DEFAULT_REFINE } else { refine };
+        let factor = if refine == 0 { self.opened().manifest.refine.unwrap_or(DEFAULT_REFINE) } else { refine };
         k.saturating_mul(factor)
     }
 

@@ -22,6 +22,7 @@ use super::blocks::Blocks;
 use super::manifest::{IdKind, SegmentEntry};
 use super::model::Model;
 use crate::encode::Codec;
+use crate::encode::pq::Pq;
 use crate::{Error, Metric, Result};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
@@ -351,8 +352,23 @@ impl Segment {
         let mut record = vec![0; self.model.codec.row_bytes(self.code_d)];
         self.model.codec.unpack(self.code_d, rows.codes, rows.ids.len(), row, &mut record);
         scratch.resize(self.code_d, 0.0);
-        self.model.codec.decode(&record, self.model.centre(self.list_of(run)), scratch);
+        self.model.codec.read(&record, self.model.centre(self.list_of(run)), scratch);
         f(scratch)
+    }
+
+    /// What `f` makes of the decoded residual of a row of a run that was visited before, and of the centre of its list.
+    pub(super) fn with_residual<T>(
+        &self,
+        code: &Pq,
+        run: usize,
+        row: usize,
+        scratch: &mut Vec<f32>,
+        f: impl FnOnce(&[f32], Option<&[f32]>) -> T,
+    ) -> T {
+        let rows = self.content(run);
+        scratch.resize(self.code_d, 0.0);
+        code.decode_run(rows.codes, rows.ids.len(), row, scratch);
+        f(scratch, self.model.centre(self.list_of(run)))
     }
 
     /// The code of a row whose run was visited before.
@@ -377,7 +393,7 @@ impl Segment {
             self.model.refine.decode(self.visit_refine(row)?, &mut out);
             return Ok(Some(out));
         }
-        if self.model.transform.is_some() || !self.model.codec.decodes() {
+        if self.model.changes_rows() || matches!(self.model.codec, Codec::RaBitQ(_)) {
             return Ok(None);
         }
         let r = self.run_of(row);
@@ -385,7 +401,7 @@ impl Segment {
         if self.model.codes_are_vectors() {
             return Ok(Some(self.vector(row).to_vec()));
         }
-        Ok(Some(self.decode(r)[i * d..(i + 1) * d].to_vec()))
+        Ok(Some(self.with_row(r, i, &mut Vec::new(), <[f32]>::to_vec)))
     }
 
     /// The id of a row whose run was visited before.

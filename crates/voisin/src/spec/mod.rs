@@ -24,6 +24,26 @@ pub enum TransformSpec {
         /// Parts.
         m: usize,
     },
+    /// A linear map of another program's index, to `d` dimensions (`Map64`, `Map64(to-unit)`); it is not trained here.
+    Map {
+        /// Dimensions it leads to.
+        d: usize,
+        /// Where rows get unit length.
+        unit: Unit,
+    },
+    /// Unit length and no map (`L2norm`), in another program's index; an index built here has the metric cosine for it.
+    Unit,
+}
+
+/// Whether a given map goes from or to rows of unit length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Neither.
+    No,
+    /// Before the map.
+    Before,
+    /// After the map.
+    After,
 }
 
 /// In which list a vector is stored and which lists a query visits.
@@ -194,6 +214,10 @@ impl fmt::Display for TransformSpec {
         match self {
             TransformSpec::Pca { d } => write!(f, "PCA{d}"),
             TransformSpec::Opq { m } => write!(f, "OPQ{m}"),
+            TransformSpec::Map { d, unit: Unit::No } => write!(f, "Map{d}"),
+            TransformSpec::Map { d, unit: Unit::Before } => write!(f, "Map{d}(from-unit)"),
+            TransformSpec::Map { d, unit: Unit::After } => write!(f, "Map{d}(to-unit)"),
+            TransformSpec::Unit => f.write_str("L2norm"),
         }
     }
 }
@@ -322,6 +346,8 @@ mod tests {
             Just(None),
             (1..=MAX_PARTS).prop_map(|d| Some(TransformSpec::Pca { d })),
             (1..=MAX_PARTS).prop_map(|m| Some(TransformSpec::Opq { m })),
+            (1..=MAX_PARTS).prop_map(|d| Some(TransformSpec::Map { d, unit: [Unit::No, Unit::Before, Unit::After][d % 3] })),
+            Just(Some(TransformSpec::Unit)),
         ];
         let partition = prop_oneof![
             Just(PartitionSpec::One),

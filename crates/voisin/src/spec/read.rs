@@ -1,6 +1,6 @@
 //! Reading the words of a spec.
 
-use super::{PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec};
+use super::{PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec, Unit};
 use crate::{Error, Result};
 
 /// Largest number of lists that a spec may ask for.
@@ -97,7 +97,7 @@ fn split(spec: &str) -> Result<Vec<Word<'_>>> {
 /// Words that are built, as users write them.
 const BUILT: [&str; 13] = ["Flat", "IVF", "LMI", "Paired", "PCA", "OPQ", "SQ8", "SQ4", "F16", "PQ", "RaBitQ", "Refine", "RFlat"];
 /// Words of the notation that this version does not build.
-const LATER: [&str; 7] = ["PCAR", "PCAW", "SQbf16", "HNSW", "NSG", "IDMap", "L2norm"];
+const LATER: [&str; 6] = ["PCAR", "PCAW", "SQbf16", "HNSW", "NSG", "IDMap"];
 
 impl<'a> Word<'a> {
     fn error(&self, spec: &str, what: impl Into<String>) -> Error {
@@ -138,6 +138,21 @@ impl<'a> Word<'a> {
         }
         if is("OPQ") {
             return Ok(Read::Transform(TransformSpec::Opq { m: self.number(spec, "OPQ16", count, options, 1..=MAX_PARTS)? }));
+        }
+        if is("Map") {
+            let unit = match options.map(str::trim) {
+                None => Unit::No,
+                Some(o) if o.eq_ignore_ascii_case("from-unit") => Unit::Before,
+                Some(o) if o.eq_ignore_ascii_case("to-unit") => Unit::After,
+                Some(o) => {
+                    return Err(self.error(spec, format!("unknown option \"{o}\" of Map; from-unit and to-unit are known")));
+                }
+            };
+            let d = self.number(spec, "Map64", count, None, 1..=MAX_PARTS)?;
+            return Ok(Read::Transform(TransformSpec::Map { d, unit }));
+        }
+        if self.text.eq_ignore_ascii_case("L2norm") {
+            return Ok(Read::Transform(TransformSpec::Unit));
         }
         if is("PQ") {
             let (m, bits) = match count.to_ascii_lowercase().split_once('x') {

@@ -210,3 +210,28 @@ fn a_coded_build_that_is_stopped_goes_on() {
         }
     }
 }
+
+#[test]
+fn product_codes_rank_by_what_they_decode_to() {
+    let (base, queries) = (rows(900, 91), rows(12, 92));
+    for spec in ["IVF8,PQ6", "IVF8,PQ6x4", "PQ12x4", "LMI6(16),PQ6"] {
+        for metric in METRICS {
+            let dir = tempfile::tempdir().unwrap();
+            index::build(&source(&base), dir.path(), &params(spec, metric), &Quiet).unwrap();
+            let index = Index::open(dir.path()).unwrap();
+            let stored: Vec<Vec<f32>> = (0..900).map(|i| index.vector_of(i).unwrap().unwrap()).collect();
+            let found = index.search(queries.view(), &all_lists(9)).unwrap().neighbors;
+            for q in 0..12 {
+                let query = queries.row(q);
+                let norm = if metric == Metric::Cosine { naive_key(Metric::Ip, query, query).abs().sqrt() } else { 1.0 };
+                let query: Vec<f32> = query.iter().map(|x| (*x as f64 / norm) as f32).collect();
+                // codes are compared under L2 or ip: under cosine they are of rows of unit length, but not of it themselves
+                let by = if metric == Metric::Ip { Metric::Ip } else { Metric::L2 };
+                let mut all: Vec<(f64, u64)> = stored.iter().zip(0..).map(|(x, i)| (naive_key(by, &query, x), i)).collect();
+                all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                let expected: Vec<u64> = all[..9].iter().map(|x| x.1).collect();
+                assert_eq!(found.ids(q), expected, "{spec} {metric}, query {q}");
+            }
+        }
+    }
+}

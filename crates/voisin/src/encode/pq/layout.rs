@@ -43,6 +43,17 @@ impl Pq {
         }
     }
 
+    /// The residual that row `i` of a run of n stands for.
+    pub(crate) fn decode_run(&self, run: &[u8], n: usize, i: usize, out: &mut [f32]) {
+        let (at, sub, k) = (self.place(n, i), self.d() / self.m(), 1 << self.bits);
+        for (p, to) in out.chunks_exact_mut(sub).enumerate() {
+            let code =
+                if self.bits == 8 { run[at.code + p * at.step] } else { run[at.code + p / 4 * at.step + p % 4] >> at.shift & 15 };
+            let word = p * k + code as usize;
+            to.copy_from_slice(&self.codebooks()[word * sub..(word + 1) * sub]);
+        }
+    }
+
     fn place(&self, n: usize, i: usize) -> Place {
         if self.bits == 8 {
             let (block, v) = (i / BLOCK8, i % BLOCK8);

@@ -185,6 +185,8 @@ pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result
         generation: GENERATION,
         model: model.clone(),
         calibration: None,
+        nprobe: None,
+        refine: None,
         job: Some(Digest(plan.digest())),
         missing: plan.inputs().iter().filter(|i| i.rows == 0).filter_map(without).collect(),
         segments: vec![],
