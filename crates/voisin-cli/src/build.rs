@@ -6,10 +6,12 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Captions, Index, build};
 use voisin::partition::{KMeansParams, PAIRED_ITERATIONS, Precision, RouterParams, TrainParams};
-use voisin::{Error, Matrix, Metric, Source, Spec, StringIds, read_all};
+use voisin::{Error, Matrix, Metric, PartitionSpec, Source, Spec, StringIds, read_all};
 use voisin_io::read_neighbors;
 
-use crate::common::{AdaptArgs, Bad, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_bytes, parse_metric};
+use crate::common::{
+    AdaptArgs, Bad, BaseArgs, Context, check_folder, check_limit, choose_metric, open_queries, parse_bytes, parse_metric,
+};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
 use crate::model::read_mlp;
@@ -139,6 +141,16 @@ impl BuildArgs {
             (Some(like), None) => Ok(Some(Index::open(like)?.metric())),
             _ => Ok(None),
         }
+    }
+
+    /// Refuses a memory limit that could not be kept for n x d vectors.
+    ///
+    /// # Errors
+    /// It is too small.
+    pub fn check_limit(&self, n: u64, d: usize) -> Result<()> {
+        let spec = self.index.as_deref().and_then(|s| Spec::parse(s).ok());
+        let twice = spec.is_some_and(|s| s.router || matches!(s.partition, PartitionSpec::Paired { .. }));
+        check_limit(self.memory_limit, n, d, twice)
     }
 
     /// The files that parameters are read from, by parameter, for a plan.
@@ -296,6 +308,7 @@ impl Build {
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
         let base = self.adapt.over(self.base.open()?)?;
+        self.how.check_limit(base.len(), base.dim())?;
         let metric = self.how.metric_of(&*base, cx)?;
         let (captions, pairs) = (&self.how.paired.captions, self.how.paired.pairs.as_deref());
         let params = BuildParams {

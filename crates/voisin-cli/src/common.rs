@@ -270,3 +270,20 @@ mod tests {
         }
     }
 }
+
+/// What a build holds beside what its limit is divided into, at most: the program, buffers, and the pages of files that it reads
+/// back to calibrate. Measured with 60,000 x 384 and limits from 48M on.
+const BESIDE: u64 = 160 << 20;
+
+/// Refuses a limit that a build of n x d vectors could not keep; `twice` where captions or queries are trained on too.
+///
+/// # Errors
+/// The limit is too small.
+pub fn check_limit(limit: Option<u64>, n: u64, d: usize, twice: bool) -> Result<()> {
+    let beside = if twice { 2 * BESIDE } else { BESIDE };
+    let need = beside.min((32 << 20) + n.saturating_mul(16 * d as u64));
+    match limit {
+        Some(limit) if limit < need => Err(Error::Memory { limit, need, what: format!("a build of {n} x {d} vectors") }.into()),
+        _ => Ok(()),
+    }
+}

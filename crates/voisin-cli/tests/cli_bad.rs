@@ -129,6 +129,10 @@ fn wrong_calls_are_told_apart_from_bad_data() {
         assert!(message.contains(word), "{word}: {message}");
     }
     assert_eq!(dir.list(), before);
+    // 240 rows take little, but not nothing
+    let little = [&build[..], &["--index", "IVF4,Flat", "--memory-limit", "8M"]].concat();
+    let message = bad(&little, 1);
+    assert!(message.contains("--memory-limit 33M"), "{message}");
     // what clap finds looks the same
     for (args, word) in [
         (&["exact"][..], "--queries <FILE>"),

@@ -18,7 +18,9 @@ use voisin::{Metric, Neighbors, Source, Spec};
 use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
-use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, faiss_file, open_queries, parse_metric, parse_recall};
+use crate::common::{
+    AdaptArgs, BaseArgs, Context, check_folder, choose_metric, faiss_file, open_queries, parse_metric, parse_recall,
+};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, time};
 use crate::point::{Point, table};

@@ -78,6 +78,7 @@ impl PlanArgs {
         let (train, trained_seen) = self.training(&inputs, &files)?;
         let seen = seen.or(trained_seen);
         let mut plan = Plan::new(inputs, self.params(train, seen, cx)?)?;
+        self.how.check_limit(plan.len(), plan.dim())?;
         plan.save(&self.out)?;
         Ok(self.outcome(&plan, cx))
     }
