@@ -16,8 +16,8 @@ const EXAMPLES: &str = "Examples:
   voisin convert base.bvecs base.npy --dtype f16
   voisin convert sift-128-euclidean.hdf5::test queries.fvecs
   voisin convert mlp.pth::0.weight weights.npy
-  voisin convert ivfpq.index index                               (a FAISS file to the folder of an index)
-  voisin convert index ivfpq.index                               (and back: FAISS reads it)";
+  voisin convert ivfpq.index index                               (a file of FAISS as an index)
+  voisin convert index ivfpq.index                               (and back)";
 
 /// Converts vectors between formats; the ending of OUT says which
 #[derive(Args, Debug)]

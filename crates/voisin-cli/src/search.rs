@@ -28,7 +28,7 @@ const EXAMPLES: &str = "Examples:
   voisin search index --queries queries.h5 --nprobe 16 --allow ids.txt       (one id a line; - is stdin)
   voisin search index --queries queries.h5 --nprobe 16 --expand 5            (ip or cosine)
   voisin search index --id instance/img.jpg --exclude-self                   (a stored vector)
-  voisin search ivfpq.index --queries queries.npy --nprobe 4 -o result.npz   (the file of a FAISS index)
+  voisin search ivfpq.index --queries queries.npy --nprobe 4 -o result.npz   (a file of FAISS)
   voisin search part-0 part-1 --queries queries.h5 --nprobe 16 -o result.h5  (indexes of one model)
   voisin search parts --queries queries.h5 --nprobe 16 -o result.h5          (a folder of them)
   voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)";

@@ -120,7 +120,8 @@ fn a_file_is_measured_beside_an_index() {
     assert_eq!(v["points"][0]["spec"], "IVF8,PQ4", "{recall:?}");
     let other = fixture("faiss/pq.index");
     assert!(
-        bad(&["bench", "--base", &fixture("faiss/ids.npy"), "--queries", &base, "--index", &other], 1).contains("dimensions")
+        bad(&["bench", "--base", &base, "--queries", &base, "--index", &other, "--metric", "ip"], 1)
+            .contains("l2 of 16 dimensions")
     );
 }
 

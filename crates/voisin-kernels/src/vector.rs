@@ -139,16 +139,21 @@ fn to_sum_v4(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
 
 #[inline(always)]
 fn to_sum(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
-    let mut sums = [0.0f32; 256];
-    let mut all = 0.0;
-    for ((q, b), c) in q.chunks(256).zip(b.chunks(256)).zip(c.chunks(256)) {
-        let sums = &mut sums[..q.len()];
-        for ((s, b), c) in sums.iter_mut().zip(b).zip(c) {
-            *s = b + c;
+    let mut acc = [0.0f64; 32];
+    let (q32, q_tail) = q.as_chunks::<32>();
+    let (b32, b_tail) = b.as_chunks::<32>();
+    let (c32, c_tail) = c.as_chunks::<32>();
+    for ((x, y), z) in q32.iter().zip(b32).zip(c32) {
+        for l in 0..32 {
+            let e = x[l] as f64 - (y[l] + z[l]) as f64;
+            acc[l] += e * e;
         }
-        all += fold_f64(q, sums, |x, y| (x - y) * (x - y));
     }
-    all
+    for (l, ((&x, &y), &z)) in q_tail.iter().zip(b_tail).zip(c_tail).enumerate() {
+        let e = x as f64 - (y + z) as f64;
+        acc[l] += e * e;
+    }
+    tree(acc)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -177,6 +182,11 @@ fn fold_f64(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     for (l, (&x, &y)) in a_tail.iter().zip(b_tail).enumerate() {
         acc[l] += term(x as f64, y as f64);
     }
+    tree(acc)
+}
+
+#[inline(always)]
+fn tree(mut acc: [f64; 32]) -> f64 {
     let mut width = 16;
     while width > 0 {
         for l in 0..width {

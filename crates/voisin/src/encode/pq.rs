@@ -105,13 +105,20 @@ impl Pq {
         Pq { books, bits, ip, reach: (reach as f32).next_up() }
     }
 
-    /// Twice what keys of a query may differ by from those of the decoded rows: rounded tables, and sums in f32.
-    pub(crate) fn slack(&self, asked: &Asked, q: usize, query: &[f32], farthest_centre: f32) -> f32 {
+    /// Twice what keys of a query may differ by from those of the decoded rows: rounded tables, and sums in f32. `far` is the
+    /// squared distance to the farthest centre that is visited, where it was computed in f32; else the norm of the farthest
+    /// centre bounds it.
+    pub(crate) fn slack(&self, asked: &Asked, q: usize, query: &[f32], far: Option<f32>, centre: impl Fn() -> f32) -> f32 {
         let Asked::Pq(tables) = asked else { return 0.0 };
-        let all = (dot_f64(query, query).sqrt() as f32 + farthest_centre + self.reach).powi(2);
-        // sums over d in at least eight lanes, over the dimensions of a part one after the other, and a few more
-        let roundings = self.d() as f32 / 8.0 + (self.d() / self.m()) as f32 + 16.0;
-        self.m() as f32 * tables[q].scale() + roundings * f32::EPSILON * all
+        let (norm, reach) = (dot_f64(query, query).sqrt() as f32, self.reach);
+        let (base, centre) = match far {
+            Some(far) => (far.max(0.0), norm + far.max(0.0).sqrt()),
+            None => ((norm + centre()).powi(2), centre()),
+        };
+        let (product, add) = (2.0 * norm * reach, reach * reach + 2.0 * centre * reach);
+        // distances are sums of 64 lanes, tables chains over the dimensions of a part; the rest are a few roundings of each
+        let rounded = (self.d() as f32 / 64.0 + 16.0) * base + ((self.d() / self.m()) as f32 + 2.0) * product;
+        self.m() as f32 * tables[q].scale() + f32::EPSILON * (rounded + 4.0 * (base + product + add))
     }
 
     /// Rebuilds it from [`Pq::parts`].

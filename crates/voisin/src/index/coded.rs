@@ -13,7 +13,7 @@ use crate::{Error, Metric, Result, TopK};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
-use voisin_kernels::{dot_f64, l2_squared_f64, l2_squared_to_sum_f64, prefetch};
+use voisin_kernels::{dot_f64, l2_squared_f64, l2_squared_to_sum_f64, max_abs, prefetch};
 
 /// Rows times dimensions from which one query alone is shared among threads.
 const LARGE: u64 = 1 << 25;
@@ -73,17 +73,13 @@ impl<'a> Coded<'a> {
         filter: Option<&'a Filter>,
         keep: usize,
     ) -> Result<Self> {
-        let large = |q: &[f32]| q.iter().any(|v| v.abs() > LARGEST);
+        let large = |q: &[f32]| max_abs(q) > LARGEST;
         if let Some(row) = queries.prepared.iter().position(large) {
             return Err(Error::param("queries", format!("row {row}"), "values below 1e15, which codes can be compared with"));
         }
         let asked = code.ask(queries.prepared);
         let n = queries.prepared.n();
-        let slack = |q: usize| match (&code, index.refine.is_some()) {
-            (Estimator::Pq(code), false) => code.slack(&asked, q, queries.prepared.row(q), index.farthest_centre()),
-            _ => 0.0,
-        };
-        let found = (0..n).map(|q| Mutex::new(Found::new(keep, slack(q)))).collect();
+        let found = (0..n).map(|_| Mutex::new(Found::new(keep))).collect();
         let limits = (0..n).map(|_| AtomicU32::new(f32::INFINITY.to_bits())).collect();
         // the scores of centroids are distances to the centres only where these are the same
         let own = index.own_centres.is_some();
@@ -93,6 +89,13 @@ impl<'a> Coded<'a> {
 
     /// Compares every query with its lists. Returns how many pairs of query and vector were met.
     pub(super) fn run(&self, routes: &Routes) -> Result<u64> {
+        if let (Estimator::Pq(code), false) = (&self.code, self.index.refine.is_some()) {
+            self.found.par_iter().enumerate().with_min_len(64).for_each(|(q, found)| {
+                let far = if self.scored { routes.scores(q).last().map(|s| -s) } else { None };
+                let (query, centre) = (self.queries.prepared.row(q), || self.index.farthest_centre());
+                found.lock().unwrap_or_else(|e| e.into_inner()).slack = code.slack(&self.asked, q, query, far, centre);
+            });
+        }
         match routes.len() {
             1 => self.alone(routes, 0),
             n if !self.code.by_list() => (0..n).into_par_iter().map(|q| self.alone(routes, q)).sum(),
@@ -327,8 +330,8 @@ struct Found {
 }
 
 impl Found {
-    fn new(keep: usize, slack: f32) -> Found {
-        Found { keep, slack, limit: f32::INFINITY, room: 2 * keep + 32, rows: Vec::new() }
+    fn new(keep: usize) -> Found {
+        Found { keep, slack: 0.0, limit: f32::INFINITY, room: 2 * keep + 32, rows: Vec::new() }
     }
 
     fn push(&mut self, c: Candidate) {
