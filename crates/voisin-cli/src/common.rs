@@ -256,21 +256,6 @@ pub fn check_folder(out: &Path) -> Result<()> {
     Err(Fail::data(format!("{}: no such folder", folder.display()), format!("mkdir -p {}", folder.display())))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_read_as_people_write_them() {
-        for (s, n) in [("4G", 4 << 30), ("500M", 500 << 20), ("1.5GiB", 3 << 29), ("65536", 65536), ("2 kb", 2048)] {
-            assert_eq!(parse_bytes(s), Ok(n), "{s}");
-        }
-        for s in ["", "G", "-1", "4X", "0", "1e9", "nan"] {
-            assert!(parse_bytes(s).is_err(), "{s}");
-        }
-    }
-}
-
 /// What a build holds beside what its limit is divided into, at most: the program, buffers, and the pages of files that it reads
 /// back to calibrate. Measured with 60,000 x 384 and limits from 48M on.
 const BESIDE: u64 = 160 << 20;
@@ -285,5 +270,20 @@ pub fn check_limit(limit: Option<u64>, n: u64, d: usize, twice: bool) -> Result<
     match limit {
         Some(limit) if limit < need => Err(Error::Memory { limit, need, what: format!("a build of {n} x {d} vectors") }.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_as_people_write_them() {
+        for (s, n) in [("4G", 4 << 30), ("500M", 500 << 20), ("1.5GiB", 3 << 29), ("65536", 65536), ("2 kb", 2048)] {
+            assert_eq!(parse_bytes(s), Ok(n), "{s}");
+        }
+        for s in ["", "G", "-1", "4X", "0", "1e9", "nan"] {
+            assert!(parse_bytes(s).is_err(), "{s}");
+        }
     }
 }
