@@ -160,7 +160,7 @@ impl Affine {
         let wide = |bytes: &[u8]| -> Vec<f64> { floats(bytes).iter().map(|x| *x as f64).collect() };
         let (weights, bias) = match map {
             Map::Unit { .. } => return Ok(None),
-            Map::Linear { weights, bias, .. } if bias.is_empty() => (wide(weights), vec![0.0; d_out]),
+            Map::Linear { weights, bias: [], .. } => (wide(weights), vec![0.0; d_out]),
             Map::Linear { weights, bias, .. } => (wide(weights), wide(bias)),
             Map::Centre { d, mean } => (unit(*d), wide(mean).iter().map(|m| -m).collect()),
             Map::Take { map, .. } => {

@@ -343,7 +343,7 @@ fn map<'a>(c: &mut Cursor<'a>) -> Read<Map<'a>> {
     let weights = c.vector(4, "the weights of a map")?;
     let bias = c.vector(4, "what a map adds")?;
     let (d_in, d_out) = dims(c)?;
-    let rows = (d_in as u64 * 4).checked_mul(d_out as u64).unwrap_or(u64::MAX);
+    let rows = (d_in as u64 * 4).saturating_mul(d_out as u64);
     // a PCA keeps all its components and uses the first
     let weights = weights.get(..rows as usize).filter(|_| rows <= weights.len() as u64);
     let weights = weights.ok_or_else(|| format!("a map from {d_in} to {d_out} dimensions with too few weights"))?;
