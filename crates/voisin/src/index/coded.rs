@@ -226,8 +226,9 @@ impl<'a> Coded<'a> {
     pub(super) fn finish(self, k: usize) -> Result<Vec<Vec<(f64, u64)>>> {
         let Coded { index, queries, found, .. } = self;
         let settle = |(q, found): (usize, Mutex<Found>)| {
-            let best = found.into_inner().unwrap_or_else(|e| e.into_inner()).best(index);
-            rank_again(index, queries.rows.row(q), queries.prepared.row(q), &best, k)
+            let found = found.into_inner().unwrap_or_else(|e| e.into_inner());
+            let wrong = if found.slack > 0.0 { found.slack / 2.0 } else { f32::INFINITY };
+            rank_again(index, queries.rows.row(q), queries.prepared.row(q), (&found.best(index), wrong), k)
         };
         if queries.rows.n() < 8 {
             return found.into_iter().enumerate().map(settle).collect();
@@ -246,11 +247,13 @@ fn run_of<'a>(rows: &super::segment::Rows<'a>) -> Run<'a> {
 }
 
 /// The k best candidates by the vectors kept to refine them; where there are none, by what product codes decode to, or by rank.
+///
+/// Where ranks are wrong by a bounded amount, candidates come by rank and end where none can be better; else it is infinite.
 pub(super) fn rank_again(
     index: &Opened,
     query: &[f32],
     prepared: &[f32],
-    best: &[Candidate],
+    (best, wrong): (&[Candidate], f32),
     k: usize,
 ) -> Result<Vec<(f64, u64)>> {
     let metric = index.manifest.metric;
@@ -262,7 +265,12 @@ pub(super) fn rank_again(
             prefetch(segment(c).id_slot(c.at(index)));
         }
     }
+    // unit vectors: |q − x|² = 2 − 2 cos
+    let half = if metric == Metric::Cosine { 0.5 } else { 1.0 };
     for c in best {
+        if top.worst().is_some_and(|worst| half * (c.rank as f64 - wrong as f64) > worst) {
+            break;
+        }
         let id = segment(c).id(c.at(index));
         let key = if index.refine.is_some() {
             index.refine.key(metric, query, norm, segment(c).refine_record(c.at(index)), &mut row)
@@ -277,8 +285,7 @@ pub(super) fn rank_again(
                 (_, Metric::Ip) => c.rank as f64,
                 (_, _) => (c.rank as f64).max(0.0),
             };
-            // unit vectors: |q − x|² = 2 − 2 cos
-            if metric == Metric::Cosine { 0.5 * rank } else { rank }
+            half * rank
         };
         top.push(key, id);
     }
@@ -355,10 +362,12 @@ impl Found {
         self.room = 2 * self.rows.len().max(self.keep) + 32;
     }
 
-    /// The best `keep`, the smaller id on a tie; all that may be among them where estimates do not decide.
+    /// The best `keep`, the smaller id on a tie; all that may be among them, by rank, where estimates do not decide.
     fn best(mut self, index: &Opened) -> Vec<Candidate> {
         self.shrink();
-        if self.rows.len() > self.keep && self.slack == 0.0 {
+        if self.slack > 0.0 {
+            self.rows.sort_unstable_by(|a, b| a.rank.total_cmp(&b.rank));
+        } else if self.rows.len() > self.keep {
             let id = |c: &Candidate| index.parts[c.part as usize].segment.id(c.at(index));
             self.rows.sort_unstable_by(|a, b| a.rank.total_cmp(&b.rank).then_with(|| id(a).cmp(&id(b))));
             self.rows.truncate(self.keep);

@@ -151,7 +151,7 @@ impl<'a> Scan<'a> {
                 Place { rank: key as f32, part, run: run as u32, row: row - segment.runs()[run].start as u32 }
             };
             let best: Vec<Place> = best.iter().map(place).collect();
-            rank_again(self.index, self.queries.rows.row(q), self.queries.prepared.row(q), &best, k)
+            rank_again(self.index, self.queries.rows.row(q), self.queries.prepared.row(q), (&best, f32::INFINITY), k)
         };
         if self.norms.len() < 8 {
             return (0..self.norms.len()).map(settle).collect();

@@ -73,6 +73,10 @@ impl Rows {
                 }
             }
         }
-        if all.is_empty() { Ok(top.into_sorted()) } else { rank_again(index, queries.rows.row(q), prepared, &all, k) }
+        if all.is_empty() {
+            Ok(top.into_sorted())
+        } else {
+            rank_again(index, queries.rows.row(q), prepared, (&all, f32::INFINITY), k)
+        }
     }
 }
