@@ -225,6 +225,7 @@ fn run(
         model: &model,
         shape,
         ids: &ids,
+        inputs: None,
         on_bad: params.on_bad,
         segment_rows: params.segment_rows,
         memory_limit: params.memory_limit,

@@ -4,6 +4,7 @@
 //! the same work goes on after its last segment; the journal of other work is dropped with its files.
 
 use super::blocks::Blocks;
+use super::job::Read;
 use super::manifest::{Digest, FileEntry, IdKind, SEGMENTS, SegmentEntry, seal, unseal};
 use super::{disk, opened, segment};
 use crate::{Error, Matrix, Metric, OnBad, Result, Source, StringIds, Vectors, Watch, screen};
@@ -35,9 +36,17 @@ pub(super) struct Journal {
     pub(super) next_row: u64,
     pub(super) skipped: u64,
     pub(super) trained_on: u64,
+    /// Of a part: the files that the finished rows came from, as they were then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) inputs: Vec<Read>,
 }
 
 impl Journal {
+    /// Nothing is finished.
+    pub(super) fn begin(file: &str, key: u64, generation: u64) -> Journal {
+        Journal { file: file.to_owned(), key: Some(Digest(key)), generation, ..Default::default() }
+    }
+
     /// The journal of earlier, unfinished work of the same key, its files checked; a new one otherwise.
     pub(super) fn resume(dir: &Path, key: u64, generation: u64) -> Journal {
         Journal::resume_file(dir, JOURNAL, key, generation)
@@ -45,7 +54,7 @@ impl Journal {
 
     /// As [`Journal::resume`], from a file of another name.
     pub(super) fn resume_file(dir: &Path, file: &str, key: u64, generation: u64) -> Journal {
-        let fresh = Journal { file: file.to_owned(), key: Some(Digest(key)), generation, ..Default::default() };
+        let fresh = Journal::begin(file, key, generation);
         let Ok(bytes) = std::fs::read(dir.join(file)) else { return fresh };
         let Ok(found) = unseal::<Journal>(&bytes) else { return fresh };
         let sound = |problem: Result<Option<Error>>| matches!(problem, Ok(None));

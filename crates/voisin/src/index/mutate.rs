@@ -56,6 +56,7 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
         model: &opened.model,
         shape: opened.shape(),
         ids: &ids,
+        inputs: None,
         on_bad: params.on_bad,
         segment_rows: params.segment_rows,
         memory_limit: params.memory_limit,

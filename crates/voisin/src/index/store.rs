@@ -3,6 +3,7 @@
 
 use super::disk;
 use super::ingest::{Journal, Loaded, RowIds, load_in};
+use super::job::Read;
 use super::manifest::{SEGMENTS, SegmentEntry};
 use super::model::Model;
 use super::params::Seconds;
@@ -30,6 +31,8 @@ pub(super) struct Job<'a> {
     pub(super) model: &'a Model,
     pub(super) shape: Shape,
     pub(super) ids: &'a RowIds,
+    /// The files that the rows before one came from; waits until their digests are taken, and fails where one is refused.
+    pub(super) inputs: Option<&'a (dyn Fn(u64) -> Result<Vec<Read>> + Sync)>,
     pub(super) on_bad: OnBad,
     /// Rows a segment where somebody asked for them.
     pub(super) segment_rows: Option<u64>,
@@ -92,6 +95,9 @@ impl Job<'_> {
 
     /// Writes a segment and says so in the journal.
     fn put(&self, journal: &mut Journal, made: &Made) -> Result<()> {
+        if let Some(inputs) = self.inputs {
+            journal.inputs = inputs(made.end)?; // first: nothing is kept of a file that is refused
+        }
         if !made.numbers.is_empty() {
             let number = journal.first_segment + journal.segments.len() as u64;
             let file = format!("{:05}-{number:04}.vsn", journal.generation);

@@ -7,7 +7,7 @@ use crate::{Error, Metric, Result, Source, StringIds, Watch};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// What a file holds now.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,28 +178,28 @@ impl<'a> PartSource<'a> {
     }
 
     /// Does `work` while another thread takes the digests of the files, each shortly before its rows are read, so that both come
-    /// from one reading of the disk; the files as they were read. A digest that is not the planned one ends the work.
+    /// from one reading of the disk; the files as they were read, of which the first are `known`. A digest that is not the planned
+    /// one ends the work.
     pub(super) fn with_digests<T>(
         &self,
         seen: &[There],
+        known: Vec<Read>,
         watch: &dyn Watch,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<(T, Vec<Read>)> {
+        let before = known.len();
+        known.into_iter().for_each(|read| self.digests.taken(read));
         std::thread::scope(|scope| {
             let digests = scope.spawn(|| {
-                let mut all = Vec::with_capacity(seen.len());
-                for (at, (piece, seen)) in seen.iter().enumerate() {
+                for (at, there) in seen.iter().enumerate().skip(before) {
                     self.digests.wait_for(at);
-                    let input = &self.inputs[piece.input];
-                    match self.digest(input, seen, watch) {
-                        Ok(read) => all.push(read),
-                        Err(e) => {
-                            self.digests.fail();
-                            return Err(e);
-                        }
-                    }
+                    let read = if self.digests.ended() { Err(Error::Stopped) } else { self.digest(there, watch) };
+                    self.digests.taken(read.map_err(|e| {
+                        self.digests.fail();
+                        e
+                    })?);
                 }
-                Ok(all)
+                Ok(self.digests.all())
             });
             let done = work();
             self.digests.reached(if done.is_ok() { usize::MAX - 1 } else { ENDED });
@@ -213,10 +213,30 @@ impl<'a> PartSource<'a> {
         })
     }
 
-    fn digest(&self, input: &Input, seen: &Seen, watch: &dyn Watch) -> Result<Read> {
-        if self.digests.ended() {
-            return Err(Error::Stopped);
+    /// The files that the rows before `end` come from, as they were read; waits for their digests.
+    pub(super) fn inputs_before(&self, end: u64) -> Result<Vec<Read>> {
+        self.digests.first(self.pieces_before(end)).ok_or(Error::Stopped)
+    }
+
+    fn pieces_before(&self, end: u64) -> usize {
+        if end == 0 { 0 } else { self.piece_of(end - 1) + 1 }
+    }
+
+    /// Whether the files that the rows before `end` came from are still as they were.
+    pub(super) fn unchanged(&self, seen: &[There], end: u64, were: &[Read], watch: &dyn Watch) -> Result<bool> {
+        if were.len() != self.pieces_before(end) {
+            return Ok(false);
         }
+        for (there, was) in seen.iter().zip(were) {
+            if self.digest(there, watch)? != *was {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn digest(&self, (piece, seen): &There, watch: &dyn Watch) -> Result<Read> {
+        let input = &self.inputs[piece.input];
         let sha256 = self.files.sha256(&input.file, watch)?;
         match &input.sha256 {
             Some(planned) if !planned.eq_ignore_ascii_case(&sha256) => {
@@ -281,7 +301,10 @@ const ENDED: usize = usize::MAX;
 #[derive(Default)]
 struct Digests {
     reading: Mutex<usize>,
+    /// The files whose digests are taken.
+    taken: Mutex<Vec<Read>>,
     moved: Condvar,
+    another: Condvar,
     failed: AtomicUsize,
 }
 
@@ -304,8 +327,32 @@ impl Digests {
         *self.reading.lock().unwrap_or_else(|e| e.into_inner()) == ENDED
     }
 
+    fn taken(&self, read: Read) {
+        self.lock().push(read);
+        self.another.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Read>> {
+        self.taken.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn all(&self) -> Vec<Read> {
+        self.lock().clone()
+    }
+
+    /// Waits for the digests of the first files; `None` where there will be none.
+    fn first(&self, many: usize) -> Option<Vec<Read>> {
+        let mut taken = self.lock();
+        while taken.len() < many && !self.failed() {
+            taken = self.another.wait(taken).unwrap_or_else(|e| e.into_inner());
+        }
+        taken.get(..many).map(<[Read]>::to_vec)
+    }
+
     fn fail(&self) {
+        let _taken = self.lock(); // nobody is between looking and waiting
         self.failed.store(1, Ordering::Relaxed);
+        self.another.notify_all();
     }
 
     fn failed(&self) -> bool {

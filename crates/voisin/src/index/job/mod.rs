@@ -24,4 +24,5 @@ pub use inputs::{Inputs, Seen};
 pub use plan::{Input, Missing, Plan, PlanParams};
 pub use work::{PartReport, RunParams, TrainReport, finished, run, train};
 
+pub(super) use inputs::Read;
 pub(super) use plan::JOB;

@@ -346,6 +346,49 @@ fn inputs_that_are_missing_short_or_others_are_refused_or_listed() {
 }
 
 #[test]
+fn what_came_from_a_refused_file_is_stored_again_from_the_next_one() {
+    let (_keep, want) = undisturbed(SPECS[0]);
+    let (folder, good) = (tempfile::tempdir().unwrap(), Files::all(false));
+    let change = |file: &str, at: usize, value: f32| {
+        let mut files = Files::all(false);
+        let mut data = files.0[file].view().data().to_vec();
+        data[at] = value;
+        files.0.insert(file.into(), MemSource::new(file, Matrix::new(data, 6)));
+        files
+    };
+    let mut plan = Plan::new(good.plan(), params(SPECS[0])).unwrap();
+    plan.save(&folder.path().join("plan.json")).unwrap();
+    let (dir, how) = (plan.dir(), RunParams::default());
+    train(&plan, &dir, &good, &how, &Quiet).unwrap();
+    // the rows of f0 are a segment, which is finished before f1 is refused
+    let bad = change("f1", 7, f32::NAN);
+    let both = Files([("f0".to_string(), change("f0", 3, 9.0).0["f0"].clone()), ("f1".into(), bad.0["f1"].clone())].into());
+    for (first, resumed) in [(&both, 0), (&bad, 40)] {
+        let e = run(&plan, &dir, 0, first, &how, &Quiet).unwrap_err();
+        assert!(matches!(e, Error::BadRow { .. }), "{e}");
+        let begun = &status(&plan, &dir, true, &Quiet).unwrap().parts[0];
+        assert_eq!(begun.state, PartState::Begun { done: 40 });
+        assert_eq!(run(&plan, &dir, 0, &good, &how, &Quiet).unwrap().resumed, resumed);
+        for file in ["segments/00001-0000.vsn", "segments/00001-0001.vsn", "job/part-00000.json"] {
+            assert!(std::fs::read(dir.join(file)).unwrap() == want[&format!("index/{file}")], "{file}, resumed {resumed}");
+        }
+        std::fs::remove_file(dir.join("job/part-00000.json")).unwrap();
+    }
+    // nothing is kept of a file with another digest than the planned one
+    let mut inputs = good.plan();
+    inputs[0].sha256 = Some(good.sha256("f0", &Quiet).unwrap());
+    let mut plan = Plan::new(inputs, PlanParams { dir: Some("planned".into()), ..params(SPECS[0]) }).unwrap();
+    plan.save(&folder.path().join("planned.json")).unwrap();
+    let dir = plan.dir();
+    train(&plan, &dir, &good, &how, &Quiet).unwrap();
+    let e = run(&plan, &dir, 0, &change("f0", 3, 9.0), &how, &Quiet).unwrap_err().to_string();
+    assert!(e.contains("SHA-256"), "{e}");
+    assert!(!tree(&dir).keys().any(|n| n.contains("segments") || n.contains("unfinished")), "{:?}", names(&tree(&dir)));
+    assert_eq!(run(&plan, &dir, 0, &good, &how, &Quiet).unwrap().resumed, 0);
+    assert!(std::fs::read(dir.join("segments/00001-0000.vsn")).unwrap() == want["index/segments/00001-0000.vsn"]);
+}
+
+#[test]
 fn string_ids_are_kept_and_stand_once() {
     let (folder, files) = (tempfile::tempdir().unwrap(), Files::all(true));
     let build = |name: &str, files: &Files| {

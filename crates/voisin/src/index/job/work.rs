@@ -213,9 +213,10 @@ pub fn run(
     let (there, missing) = present(plan, files, plan.inputs(), &wanted, params.allow_missing)?;
     let model = model::load(dir, &entry, plan.spec(), plan.params().metric, plan.dim())?;
     let work = Work { plan, dir, part, model: &model, entry: &entry };
-    let (mut seconds, mut journal) = (Seconds::default(), work.journal(&missing)?);
+    let source = PartSource::new(files, plan.inputs(), there.iter().map(|t| t.0).collect(), plan.dim());
+    let (mut seconds, mut journal) = (Seconds::default(), work.journal(&source, &there, &missing, watch)?);
     let resumed = journal.next_row;
-    let inputs = work.store(files, &there, &mut journal, &mut seconds, watch)?;
+    let inputs = work.store(&source, &there, &mut journal, &mut seconds, watch)?;
     let receipt = Receipt {
         plan: Digest(plan.digest()),
         part,
@@ -273,11 +274,16 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The journal of an earlier run of the same work, or a new one.
-    fn journal(&self, missing: &[Missing]) -> Result<Journal> {
+    /// The journal of an earlier run of the same work, or a new one. What was stored counts only where it came from the files as
+    /// they are now.
+    fn journal(&self, source: &PartSource<'_>, there: &[There], missing: &[Missing], watch: &dyn Watch) -> Result<Journal> {
         let without: Vec<&str> = missing.iter().map(|m| m.file.as_str()).collect();
         let key = format!("part {} {:x} {:x} {without:?}", self.part, self.plan.digest(), self.entry.digest.0);
-        let mut j = Journal::resume_file(self.dir, &receipt::journal_of(self.part), xxh3_64(key.as_bytes()), GENERATION);
+        let (file, key) = (receipt::journal_of(self.part), xxh3_64(key.as_bytes()));
+        let mut j = Journal::resume_file(self.dir, &file, key, GENERATION);
+        if !source.unchanged(there, j.next_row, &j.inputs, watch)? {
+            j = Journal::begin(&file, key, GENERATION);
+        }
         j.model = Some(self.entry.clone());
         // the segments of all parts are numbered as those of one build would be
         let params = self.plan.params();
@@ -292,28 +298,28 @@ impl Work<'_> {
 
     fn store(
         &self,
-        files: &dyn Inputs,
+        source: &PartSource<'_>,
         there: &[There],
         journal: &mut Journal,
         seconds: &mut Seconds,
         watch: &dyn Watch,
     ) -> Result<Vec<Read>> {
         let (plan, params) = (self.plan, self.plan.params());
-        let source = PartSource::new(files, plan.inputs(), there.iter().map(|t| t.0).collect(), plan.dim());
         let ids = source.row_ids(plan.ids(), plan.first_id())?;
         let shape = Shape { d: plan.dim(), nlist: plan.spec().nlist(), metric: params.metric, ids: plan.ids() };
         let job = Job {
             dir: self.dir,
-            source: &source,
+            source,
             whole: None,
             model: self.model,
             shape,
             ids: &ids,
+            inputs: Some(&|end| source.inputs_before(end)),
             on_bad: params.on_bad,
             segment_rows: params.segment_rows,
             memory_limit: params.memory_limit,
         };
-        let ((), read) = source.with_digests(there, watch, || job.run(journal, seconds, watch))?;
+        let ((), read) = source.with_digests(there, journal.inputs.clone(), watch, || job.run(journal, seconds, watch))?;
         Ok(read)
     }
 }
