@@ -170,7 +170,23 @@ fn wrong_calls_say_what_to_do() {
     let text = std::fs::read_to_string(&plan).unwrap();
     std::fs::write(&plan, text.replace("240", "239")).unwrap();
     let e = bad(&["job", "run", &plan, "--part", "0"], 1);
-    assert!(e.contains("a plan never changes"), "{e}");
+    assert!(e.contains("a plan never changes") && e.contains("restore the plan"), "{e}");
+    std::fs::write(&plan, text).unwrap();
+    // inputs that cannot go together are refused when they are planned
+    let (wide, other) = (dir.write("w.fvecs", fvecs(&rows(9, 8, 1), 8)), dir.file("other.json"));
+    let e = bad(&["job", "plan", "--base", &wide, &wide.replace("w.fvecs", "./w.fvecs"), "--index", "Flat", "-o", &other], 1);
+    assert!(e.contains("stands twice"), "{e}");
+    let e = bad(&["job", "plan", "--base", &base, "--train", &wide, "--index", "Flat", "-o", &other], 1);
+    assert!(e.contains("w.fvecs") && e.contains('8'), "{e}");
+    assert!(!Path::new(&other).exists());
+    // a row that cannot be ranked takes another plan
+    let mut some = rows(9, 8, 1);
+    some[20] = f32::NAN;
+    let nan = dir.write("n.fvecs", fvecs(&some, 8));
+    good(&["job", "plan", "--base", &nan, "--index", "Flat", "-o", &other]);
+    let e = run(&["job", "train", &other]);
+    let e = if e.code == Some(0) { bad(&["job", "run", &other, "--all"], 1) } else { e.err };
+    assert!(e.contains("a new plan, with --on-bad skip"), "{e}");
 }
 
 #[test]
@@ -192,6 +208,19 @@ fn a_flipped_byte_costs_one_part() {
     let v = json(&["job", "run", &plan, "--all"]);
     let again: Vec<bool> = v["parts"].as_array().unwrap().iter().map(|p| p["before"] == false).collect();
     assert_eq!(again, [false, false, false, true, false]);
+    assert!(tree(Path::new(&dir.file("p"))) == before);
+    let r = run(&["job", "commit", &plan]);
+    assert!(r.code == Some(0) && r.out.contains("committed before; every byte"), "{r:?}");
+    // the manifest is made again, and the model
+    for (name, step, word) in [("p/manifest.json", "commit", "was made again"), ("p/job/model.json", "train", "trained on")] {
+        let file = dir.file(name);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        let r = run(&["job", "status", &plan]);
+        assert!(r.code == Some(1) && r.out.contains("done     5 parts") && r.out.contains(&format!("job {step}")), "{r:?}");
+        assert!(good(&["job", step, &plan]).contains(word));
+    }
     assert!(tree(Path::new(&dir.file("p"))) == before);
     assert_eq!(json(&["job", "status", &plan])["damaged"].as_array().map(Vec::len), Some(0));
 }

@@ -1,5 +1,6 @@
 //! The files of a build in parts: found by patterns, or listed before they are there.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -98,6 +99,7 @@ pub fn found(patterns: &[String]) -> Result<(Vec<Input>, Option<Seen>)> {
         }
         all.extend(some);
     }
+    once(&all, &files)?;
     Ok((all, first))
 }
 
@@ -109,6 +111,11 @@ fn looked_at(files: &Files, mut input: Input, first: &mut Option<Seen>) -> Resul
             if let Some(before) = first.as_ref().filter(|f| f.d != seen.d) {
                 let context = "the files before it".to_string();
                 return Err(Error::Dimension { name: input.file, expected: before.d, got: seen.d, context });
+            }
+            if let Some(before) = first.as_ref().filter(|f| f.strings != seen.strings) {
+                let has = |strings| if strings { "string ids" } else { "no string ids" };
+                let what = format!("it has {} where the files before it have {}", has(seen.strings), has(before.strings));
+                return Err(Error::format(input.file, format!("{what}: give all of them ids, or none")));
             }
             if input.rows == 0 && input.dtype.is_none() {
                 (input.rows, input.dtype) = (seen.rows, Some(seen.dtype.clone()));
@@ -125,6 +132,25 @@ fn looked_at(files: &Files, mut input: Input, first: &mut Option<Seen>) -> Resul
         Err(e) => return Err(e),
     }
     Ok(input)
+}
+
+/// Refuses a file that stands twice, under one name or under two names of one path.
+fn once(all: &[Input], root: &Files) -> Result<()> {
+    let mut seen = HashMap::with_capacity(all.len());
+    let mut folders: HashMap<PathBuf, PathBuf> = HashMap::new();
+    for input in all {
+        let FileSpec { path, dataset } = root.spec(&input.file);
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let real = folders.entry(folder).or_insert_with_key(|f| {
+            let here = if f.as_os_str().is_empty() { Path::new(".") } else { f };
+            std::fs::canonicalize(here).unwrap_or_else(|_| f.components().collect())
+        });
+        if let Some(before) = seen.insert((real.join(path.file_name().unwrap_or_default()), dataset), &input.file) {
+            let also = if *before == input.file { String::new() } else { format!(", also as {before}") };
+            return Err(Error::format(&input.file, format!("stands twice among the inputs{also}")));
+        }
+    }
+    Ok(())
 }
 
 /// Names that a run of numbered files lacks, where all names differ in one number alone.
@@ -179,6 +205,7 @@ pub fn listed(list: &Path, root: &Files) -> Result<(Vec<Input>, Option<Seen>)> {
     if all.is_empty() {
         return Err(Error::format(list, "no file in this list; a line is file,rows,dtype or file,rows,dtype,sha256"));
     }
+    once(&all, root)?;
     Ok((all, first))
 }
 
@@ -281,6 +308,28 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let e = listed(&path, &Files::default()).unwrap_err().to_string();
             assert!(e.contains(word), "{text}: {e}");
+        }
+    }
+
+    #[test]
+    fn a_file_stands_once_whatever_it_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let list = dir.path().join("l.csv");
+        for (names, twice) in [
+            (["a.npy", "./a.npy"], true),
+            (["sub/../a.npy", "a.npy"], true),
+            (["sub//a.npy", "sub/./a.npy"], true),
+            (["none/./a.npy", "none/a.npy"], true),
+            (["a.h5::x", "./a.h5::x"], true),
+            (["a.h5::x", "a.h5::y"], false),
+            (["a.npy", "sub/a.npy"], false),
+        ] {
+            std::fs::write(&list, names.map(|n| format!("{n},5,f32\n")).concat()).unwrap();
+            match listed(&list, &Files::new(dir.path())) {
+                Err(e) => assert!(twice && e.to_string().contains("twice"), "{names:?}: {e}"),
+                Ok(_) => assert!(!twice, "{names:?}"),
+            }
         }
     }
 }

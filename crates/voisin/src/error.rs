@@ -170,6 +170,7 @@ impl Error {
                 std::io::ErrorKind::NotFound => "check the path; a pattern must match at least one file".into(),
                 std::io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
                 std::io::ErrorKind::StorageFull => "free some space and run the same command again".into(),
+                std::io::ErrorKind::WouldBlock => "wait until the other process has ended; what it does is not lost".into(),
                 _ => return None,
             },
             Error::BadRow { .. } => "repair the row, or pass --on-bad skip to leave such rows out and count them".into(),

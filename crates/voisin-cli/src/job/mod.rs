@@ -8,11 +8,12 @@ mod state;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use voisin::Error;
 use voisin::index::job::Plan;
 use voisin_io::inputs::Files;
 
 use crate::common::Context;
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::outcome::Outcome;
 
 const EXAMPLES: &str = "Examples:
@@ -75,9 +76,29 @@ impl PlanFile {
     /// # Errors
     /// No plan, or a damaged one.
     pub fn open(&self) -> Result<(Plan, PathBuf)> {
-        let plan = Plan::load(&self.plan)?;
+        let plan = Plan::load(&self.plan).map_err(|e| self.hinted(e))?;
         let dir = self.out.clone().unwrap_or_else(|| plan.dir());
         Ok((plan, dir))
+    }
+
+    /// An error with what to do about it in a job.
+    pub fn hinted(&self, e: Error) -> Fail {
+        let hint = match &e {
+            Error::BadRow { .. } => Some(
+                "repair the row and run again, or make a new plan, with --on-bad skip, that leaves such rows out".to_string(),
+            ),
+            Error::Corrupt { path, .. } if *path == self.plan => {
+                Some("restore the plan from a copy, or make one again under another name with `voisin job plan`".to_string())
+            }
+            Error::Corrupt { path, .. } => Some(match path.file_name().and_then(|n| n.to_str()) {
+                Some("model.json" | "model.vsn") => format!("`{}` makes the model again", self.command("train")),
+                Some("manifest.json") => "restore it from a copy; what was added and removed is known to it alone".to_string(),
+                _ => format!("`{}` lists what is damaged and says what to do", self.command("status")),
+            }),
+            _ => None,
+        };
+        let fail = Fail::from(e);
+        Fail { hint: hint.or(fail.hint.clone()), ..fail }
     }
 
     /// The steps that follow, as they are typed.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use voisin::Metric;
 use voisin::index::job::{Input, Plan, PlanParams, Seen};
+use voisin::{Error, Metric};
 use voisin_io::inputs::{Files, found, listed};
 
 use super::RootArgs;
@@ -75,8 +75,7 @@ impl PlanArgs {
             }
             None => found(&self.base)?,
         };
-        let (train, trained_seen) = self.training(&inputs, &files)?;
-        let seen = seen.or(trained_seen);
+        let (train, seen) = self.training(&inputs, seen, &files)?;
         let mut plan = Plan::new(inputs, self.params(train, seen, cx)?)?;
         self.how.check_limit(plan.len(), plan.dim())?;
         plan.save(&self.out)?;
@@ -114,15 +113,21 @@ impl PlanArgs {
         })
     }
 
-    /// The files named for training: inputs as the list has them, others as they are.
-    fn training(&self, inputs: &[Input], files: &Files) -> Result<(Vec<Input>, Option<Seen>)> {
-        let (mut all, mut seen) = (Vec::new(), None);
+    /// The files named for training: inputs as the list has them, others as they are, of the same dimensions.
+    fn training(&self, inputs: &[Input], mut seen: Option<Seen>, files: &Files) -> Result<(Vec<Input>, Option<Seen>)> {
+        let mut all = Vec::new();
         for name in &self.train_on {
             match inputs.iter().find(|i| i.file == *name) {
                 Some(input) => all.push(input.clone()),
                 None => {
                     let place = files.path(name).display().to_string();
                     let (more, first) = found(&[place])?;
+                    if let (Some(a), Some(b)) = (&seen, &first)
+                        && a.d != b.d
+                    {
+                        let context = "the files before it".into();
+                        return Err(Error::Dimension { name: name.clone(), expected: a.d, got: b.d, context }.into());
+                    }
                     seen = seen.or(first);
                     all.extend(more);
                 }

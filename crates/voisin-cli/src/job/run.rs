@@ -47,7 +47,7 @@ impl Train {
                 &AdaptArgs::default(),
             )?,
         };
-        let r = train(&plan, &dir, &self.root.files(), &params, &cx.screen)?;
+        let r = train(&plan, &dir, &self.root.files(), &params, &cx.screen).map_err(|e| self.plan.hinted(e))?;
         let mut o = Outcome::new("job train");
         let s = Seconds {
             read: Some(r.seconds.read),
@@ -88,7 +88,8 @@ const EXAMPLES: &str = "Examples:
       --before-part 'while read f; do wget -q -O \"$f\" https://host/$(basename \"$f\"); done' \\
       --after-part 'xargs -d \"\\n\" rm -f'
 
-A part that is done returns at once; one that was killed goes on after its last finished file, one that is damaged is done again.
+A part that is done returns at once; one that was killed goes on after its last finished file if its
+inputs are the same as then; one that is damaged, or that was made without a file that is there now, is done again.
 Two machines with the same part do no harm. Commands get the names of the files of a part on standard input, one a line, and its
 number as $VOISIN_PART; --after-part gets those that no other part needs, also for a part that was done before.";
 
@@ -139,15 +140,15 @@ impl Run {
             all.iter().filter(|i| i.rows > 0).map(|i| files.path(&i.file).display().to_string()).collect()
         };
         if let Some(command) = &self.before_part
-            && !finished(plan, dir, part, &params)?
+            && !finished(plan, dir, part, &files, &params)?
         {
             hooks::call("before-part", command, &self.plan.plan, part, &names(&plan.inputs_of_part(part)?))?;
         }
-        let report = run(plan, dir, part, &files as &Files, &params, &cx.screen)?;
+        let report = run(plan, dir, part, &files as &Files, &params, &cx.screen).map_err(|e| self.plan.hinted(e))?;
         if let Some(command) = &self.after_part {
             // a file at the border of two parts goes with the later one
             let quick = RunParams { quick: true, ..params };
-            let needed = |p: usize| p != part && !finished(plan, dir, p, &quick).unwrap_or(false);
+            let needed = |p: usize| p != part && !finished(plan, dir, p, &files, &quick).unwrap_or(false);
             let mut done = plan.inputs_of_part(part)?;
             done.retain(|i| !plan.parts_of_input(&i.file).into_iter().any(needed));
             hooks::call("after-part", command, &self.plan.plan, part, &names(&done))?;

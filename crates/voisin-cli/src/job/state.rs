@@ -15,7 +15,8 @@ use crate::outcome::{Outcome, Seconds, bytes, count};
   voisin job status laion.json
   voisin job status laion.json --quick --json      (for programs; headers and sizes alone)
 
-Everything that the parts wrote is read. The exit code is 1 where something is damaged: `voisin job run` does that part again.")]
+Everything that the parts wrote is read. The exit code is 1 where something is damaged: `voisin job run` does
+that part again, `voisin job train` the model, `voisin job commit` the manifest.")]
 pub struct Status {
     #[command(flatten)]
     plan: PlanFile,
@@ -31,7 +32,7 @@ impl Status {
     /// No plan, another index in the folder; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let (plan, dir) = self.plan.open()?;
-        let s = status(&plan, &dir, self.quick, &cx.screen)?;
+        let s = status(&plan, &dir, self.quick, &cx.screen).map_err(|e| self.plan.hinted(e))?;
         let mut o = Outcome::new("job status");
         let done = s.which(|s| *s == PartState::Done);
         let begun = s.which(|s| matches!(s, PartState::Begun { .. }));
@@ -46,9 +47,13 @@ impl Status {
         o.line(format!("{}: {} x {} in {} parts", plan.spec(), count(plan.len()), plan.dim(), plan.parts()));
         o.line(match &s.model {
             PartState::Done => "model    done".to_string(),
-            PartState::Damaged { what } => format!("model    {what}"),
+            PartState::Damaged { what } => format!("damaged  model: {what}"),
             _ => "model    not trained".to_string(),
         });
+        o.set_some("manifest", s.manifest.clone());
+        if let Some(what) = &s.manifest {
+            o.line(format!("damaged  manifest.json: {what}; `{}` makes it again", self.plan.command("commit")));
+        }
         o.line(format!("done     {} parts, {} vectors, {}", done.len(), count(n), bytes(size)));
         for (name, parts) in [("begun", &begun), ("missing", &missing)] {
             if !parts.is_empty() {
@@ -70,7 +75,7 @@ impl Status {
             (PartState::Done, false, _) => format!("next     {} --part {}", self.plan.command("run"), ranges(&open)),
             _ => format!("next     {}", self.plan.command("train")),
         });
-        if !damaged.is_empty() || matches!(s.model, PartState::Damaged { .. }) {
+        if !damaged.is_empty() || s.manifest.is_some() || matches!(s.model, PartState::Damaged { .. }) {
             o.exit_with(DATA);
         }
         Ok(o)
@@ -90,7 +95,8 @@ fn ranges(numbers: &[usize]) -> String {
   voisin job commit laion.json
   voisin job commit laion.json --quick     (after `voisin job status` has just read everything)
 
-Every receipt and every byte of the parts is checked, then one manifest is put in place. It can be repeated.")]
+Every receipt and every byte of the parts is checked, then one manifest is put in place. Repeated, it
+checks them again; a damaged manifest is replaced.")]
 pub struct Commit {
     #[command(flatten)]
     plan: PlanFile,
@@ -106,16 +112,29 @@ impl Commit {
     /// Parts that are not done or damaged, another index in the folder, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let (plan, dir) = self.plan.open()?;
-        let i = commit(&plan, &dir, self.quick, &cx.screen)?;
+        let r = commit(&plan, &dir, self.quick, &cx.screen).map_err(|e| self.plan.hinted(e))?;
+        let i = r.info;
         let mut o = Outcome::new("job commit");
         o.set("n", i.n).set("d", i.d).set("metric", i.metric.name()).set("spec", i.spec.clone()).set("bytes", i.bytes);
-        o.set("segments", i.segments).set("parts", plan.parts()).set("missing", json!(i.missing));
+        o.set("segments", i.segments).set("parts", plan.parts()).set("missing", json!(i.missing)).set("before", r.before);
+        o.set_some("replaced", r.replaced.clone());
         o.set("out", dir.display().to_string()).set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
         o.line(format!("{}: {} vectors of {} dimensions, {}", i.spec, count(i.n), i.d, i.metric));
         for m in &i.missing {
             o.line(format!("without  {}: {}", m.file, m.what));
         }
         o.line(format!("{} in {}, {} segments of {} parts", bytes(i.bytes), dir.display(), i.segments, plan.parts()));
+        let checked = if self.quick {
+            "headers and sizes of its parts are as they should be"
+        } else {
+            "every byte of its parts is as it should be"
+        };
+        if r.before {
+            o.line(format!("committed before; {checked}"));
+        }
+        if let Some(what) = r.replaced {
+            o.line(format!("manifest.json was damaged ({what}) and was made again from the receipts"));
+        }
         Ok(o)
     }
 }

@@ -1,6 +1,6 @@
 //! Which parts are done, and the index made of them.
 
-use super::super::manifest::{Digest, FORMAT, FileEntry, MANIFEST, Manifest, SEGMENTS};
+use super::super::manifest::{Digest, FORMAT, FileEntry, MANIFEST, Manifest, SEGMENTS, SegmentEntry};
 use super::super::opened::{self, Opened};
 use super::super::{disk, ingest, params::IndexInfo};
 use super::plan::{JOB, Missing, Plan};
@@ -8,7 +8,7 @@ use super::receipt::{self, GENERATION, Receipt, journal_of};
 use super::work::strings;
 use crate::{Error, Index, Result, Watch};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// How far a part is.
@@ -59,6 +59,8 @@ pub struct JobStatus {
     pub model: PartState,
     /// Whether the index is there.
     pub committed: bool,
+    /// What is wrong with the manifest of an index that was there; [`commit()`] makes it again.
+    pub manifest: Option<String>,
     /// Every part, in order.
     pub parts: Vec<PartStatus>,
 }
@@ -70,12 +72,25 @@ impl JobStatus {
     }
 }
 
+/// What [`commit()`] did.
+#[derive(Clone, Debug)]
+pub struct CommitReport {
+    /// The index.
+    pub info: IndexInfo,
+    /// Whether it was there before, so that its parts were checked and nothing was changed.
+    pub before: bool,
+    /// What was wrong with the manifest that was replaced.
+    pub replaced: Option<String>,
+}
+
 /// What the folder of an index is to a job.
 pub(super) enum Standing {
     /// There is no index yet.
     Open,
-    /// The index of this job; the files that it names.
-    Committed { files: HashSet<String> },
+    /// The index of this job; the segments that it names.
+    Committed { segments: HashMap<String, SegmentEntry> },
+    /// There was one, whose manifest is damaged.
+    Broken { what: String },
     /// Another index.
     Foreign,
 }
@@ -84,26 +99,59 @@ pub(super) fn standing(plan: &Plan, dir: &Path) -> Result<Standing> {
     if !dir.join(MANIFEST).exists() {
         return Ok(Standing::Open);
     }
-    let manifest = Manifest::load(dir)?;
+    let manifest = match Manifest::load(dir) {
+        Err(Error::Corrupt { what, .. }) if dir.join(JOB).is_dir() => {
+            if changed_since(dir) {
+                let what = format!("{what}, and vectors were added or removed after `voisin job commit`: restore it from a copy");
+                return Err(Error::corrupt(dir.join(MANIFEST), what));
+            }
+            return Ok(Standing::Broken { what });
+        }
+        read => read?,
+    };
     if manifest.job != Some(Digest(plan.digest())) {
         return Ok(Standing::Foreign);
     }
-    Ok(Standing::Committed { files: manifest.files().into_iter().collect() })
+    let segments = manifest.segments.into_iter().map(|s| (s.at.file.clone(), s)).collect();
+    Ok(Standing::Committed { segments })
+}
+
+/// Whether there are files of a later change than that of the job.
+fn changed_since(dir: &Path) -> bool {
+    let of_the_job = format!("{GENERATION:05}-");
+    std::fs::read_dir(dir.join(SEGMENTS)).into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        !name.ends_with(disk::TEMPORARY) && (!name.starts_with(&of_the_job) || name.contains(".del."))
+    })
 }
 
 impl Standing {
-    fn committed(&self) -> bool {
+    pub(super) fn committed(&self) -> bool {
         matches!(self, Standing::Committed { .. })
     }
 
-    /// The receipt of a part that is done, `None` where there is none, an error where it or its files are damaged.
-    pub(super) fn receipt(&self, plan: &Plan, dir: &Path, part: usize, model: &FileEntry, all: bool) -> Result<Option<Receipt>> {
+    /// The receipt of a part that is done, `None` where there is none, an error where it or its files are damaged. Without a model
+    /// it is not asked which one it was made with.
+    pub(super) fn receipt(
+        &self,
+        plan: &Plan,
+        dir: &Path,
+        part: usize,
+        model: Option<&FileEntry>,
+        all: bool,
+    ) -> Result<Option<Receipt>> {
         let Some(found) = Receipt::load(dir, part)? else { return Ok(None) };
         match self {
             // what an index has merged or dropped since is gone for good
-            Standing::Committed { files }
-                if !found.segments.iter().any(|s| files.contains(&format!("{SEGMENTS}/{}", s.at.file))) => {}
-            _ => found.check(plan, dir, part, model, all)?,
+            Standing::Committed { segments } if !found.segments.iter().any(|s| segments.contains_key(&s.at.file)) => {}
+            _ => found.check(plan, dir, part, model.unwrap_or(&found.model), all)?,
+        }
+        if let Standing::Committed { segments } = self {
+            let other = |s: &&SegmentEntry| segments.get(&s.at.file).is_some_and(|n| (&n.at, n.rows) != (&s.at, s.rows));
+            if let Some(s) = found.segments.iter().find(other) {
+                let what = format!("{} is not the one that the index was made of", s.at.file);
+                return Err(Error::corrupt(receipt::path_of(dir, part), what));
+            }
         }
         Ok(Some(found))
     }
@@ -135,20 +183,21 @@ pub fn status(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result
         let rows = plan.rows_of_part(part)?;
         let mut status =
             PartStatus { part, rows: [rows.start, rows.end], state: PartState::Missing, n: None, bytes: None, missing: vec![] };
-        match entry.as_ref().map(|model| standing.receipt(plan, dir, part, model, !quick)) {
-            Ok(Ok(Some(found))) => {
+        match standing.receipt(plan, dir, part, entry.as_ref().ok(), !quick) {
+            Ok(Some(found)) => {
                 status.state = PartState::Done;
                 (status.n, status.bytes, status.missing) = (found.stored(), Some(found.bytes()), found.missing);
             }
-            Ok(Ok(None)) => status.state = begun(dir, part),
-            Ok(Err(e)) => status.state = damaged(e),
-            Err(_) => {}
+            Ok(None) => status.state = begun(dir, part),
+            Err(e) => status.state = damaged(e),
         }
         parts.push(status);
         watch.advance(1);
     }
     watch.end();
-    Ok(JobStatus { model, committed: standing.committed(), parts })
+    let committed = standing.committed();
+    let manifest = if let Standing::Broken { what } = standing { Some(what) } else { None };
+    Ok(JobStatus { model, committed, manifest, parts })
 }
 
 /// What the journal of a part says.
@@ -159,18 +208,17 @@ fn begun(dir: &Path, part: usize) -> PartState {
 
 /// Makes the index of a job whose parts are all done: one manifest, put in place as a whole.
 ///
-/// Done again it changes nothing. Cost: reading all segments once, or with `quick` their headers.
+/// Done again it changes nothing, and checks the parts again; a damaged manifest is made again. Cost: reading all segments once, or with `quick` their headers.
 ///
 /// # Errors
 /// Parts that are not done, damaged, or of another plan or model; a string id that stands in two parts; another index in the
 /// folder; what writing gives.
-pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result<IndexInfo> {
-    let index = || -> Result<IndexInfo> { Ok(Index::open(dir)?.info()) };
-    if standing(plan, dir)?.committed() {
-        return index();
-    }
+pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result<CommitReport> {
     let status = status(plan, dir, quick, watch)?;
     refuse_unfinished(&status, dir)?;
+    if status.committed {
+        return Ok(CommitReport { info: Index::open(dir)?.info(), before: true, replaced: None });
+    }
     let _lock = disk::lock(dir)?;
     let model = receipt::model_of(plan, dir)?;
     let mut manifest = Manifest {
@@ -208,7 +256,7 @@ pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result
     }
     manifest.save(dir)?;
     tidy(dir, &manifest)?;
-    index()
+    Ok(CommitReport { info: Index::open(dir)?.info(), before: false, replaced: status.manifest })
 }
 
 /// An input without rows that has something wrong with it.

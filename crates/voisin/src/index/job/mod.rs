@@ -19,7 +19,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{JobStatus, PartState, PartStatus, commit, status};
+pub use commit::{CommitReport, JobStatus, PartState, PartStatus, commit, status};
 pub use inputs::{Inputs, Seen};
 pub use plan::{Input, Missing, Plan, PlanParams};
 pub use work::{PartReport, RunParams, TrainReport, finished, run, train};

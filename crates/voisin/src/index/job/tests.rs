@@ -265,21 +265,36 @@ fn a_flipped_byte_is_found_and_only_that_part_is_done_again() {
                 if committed && file.starts_with("seg") {
                     assert!(!verify(&dir, &Quiet).map_or(vec![], |v| v.problems).is_empty(), "{file}, byte {at}");
                 }
-                if !committed {
-                    let e = commit(&plan, &dir, false, &Quiet).unwrap_err().to_string();
-                    assert!(e.contains(&format!("parts {part};")), "{e}");
-                }
+                let e = commit(&plan, &dir, false, &Quiet).unwrap_err().to_string();
+                assert!(e.contains(&format!("parts {part};")), "{e}");
                 let all: Vec<bool> = (0..3).map(|p| run(&plan, &dir, p, &files, &how, &Quiet).unwrap().before).collect();
                 assert_eq!(all, [part != 0, part != 1, part != 2]);
             }
         }
-        let mut bad = want["index/model.vsn"].clone();
-        bad[200] ^= 1;
-        std::fs::write(dir.join("model.vsn"), &bad).unwrap();
-        assert!(matches!(status(&plan, &dir, false, &Quiet).unwrap().model, PartState::Damaged { .. }));
-        assert!(!train(&plan, &dir, &files, &how, &Quiet).unwrap().before);
+        for (file, at) in [("model.vsn", 200), ("model.vsn", 9), ("job/model.json", 50)] {
+            let mut bad = want[&format!("index/{file}")].clone();
+            bad[at] ^= 1;
+            std::fs::write(dir.join(file), &bad).unwrap();
+            let found = status(&plan, &dir, false, &Quiet).unwrap();
+            assert!(matches!(found.model, PartState::Damaged { .. }), "{file}");
+            assert_eq!(found.which(|s| *s == PartState::Done), [0, 1, 2], "{file}");
+            let e = commit(&plan, &dir, false, &Quiet).unwrap_err().to_string();
+            assert!(e.contains("the model: ") && e.contains("job train"), "{e}");
+            assert!(!train(&plan, &dir, &files, &how, &Quiet).unwrap().before);
+        }
     }
-    commit(&plan, &dir, false, &Quiet).unwrap();
+    assert!(!commit(&plan, &dir, false, &Quiet).unwrap().before);
+    // a damaged manifest stops nobody, and is made again
+    let mut bad = want["index/manifest.json"].clone();
+    bad[40] ^= 1;
+    std::fs::write(dir.join("manifest.json"), &bad).unwrap();
+    let found = status(&plan, &dir, false, &Quiet).unwrap();
+    assert!(found.manifest.is_some() && !found.committed);
+    assert!(train(&plan, &dir, &files, &how, &Quiet).unwrap().before);
+    assert!(run(&plan, &dir, 1, &files, &how, &Quiet).unwrap().before);
+    let again = commit(&plan, &dir, false, &Quiet).unwrap();
+    assert!(again.replaced.is_some() && !again.before);
+    assert!(commit(&plan, &dir, false, &Quiet).unwrap().before);
     same(&tree(folder.path()), &want, "repaired");
 }
 
@@ -302,7 +317,7 @@ fn parts_run_twice_at_once_and_in_any_order_give_the_same_bytes() {
         }
     });
     commit(&plan, &dir, false, &Quiet).unwrap();
-    assert_eq!(commit(&plan, &dir, false, &Quiet).unwrap().generation, 1);
+    assert_eq!(commit(&plan, &dir, false, &Quiet).unwrap().info.generation, 1);
     same(&tree(folder.path()), &want, "twice");
     let e = run(&plan, &dir, 3, &files, &how, &Quiet).unwrap_err().to_string();
     assert!(e.contains("0 to 2"), "{e}");
@@ -332,7 +347,18 @@ fn inputs_that_are_missing_short_or_others_are_refused_or_listed() {
     how.allow_missing = true;
     assert_eq!(run(&plan, &dir, 1, &files, &how, &Quiet).unwrap().n, 10);
     assert_eq!(run(&plan, &dir, 2, &files, &how, &Quiet).unwrap().n, 0);
-    let info = commit(&plan, &dir, false, &Quiet).unwrap();
+    // a file that comes before the commit is stored after all
+    let late = tempfile::tempdir().unwrap();
+    let mut second = Plan::new(all.plan(), params(SPECS[0])).unwrap();
+    second.save(&late.path().join("plan.json")).unwrap();
+    train(&second, &second.dir(), &all, &how, &Quiet).unwrap();
+    let mut without = Files::all(false);
+    without.0.remove("f2");
+    let part = |files: &Files| run(&second, &second.dir(), 1, files, &how, &Quiet).unwrap();
+    let done = |r: PartReport| (r.n, r.missing.len(), r.before);
+    assert_eq!([done(part(&without)), done(part(&without))], [(10, 1, false), (10, 1, true)]);
+    assert_eq!([done(part(&all)), done(part(&without))], [(30, 0, false), (30, 0, true)]);
+    let info = commit(&plan, &dir, false, &Quiet).unwrap().info;
     let missing: Vec<(&str, u64)> = info.missing.iter().map(|m| (m.file.as_str(), m.rows)).collect();
     assert_eq!((info.n, missing), (70, vec![("f2", 20), ("f4", 60)]));
     // ids are those of all planned rows

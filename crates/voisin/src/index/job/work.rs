@@ -160,32 +160,42 @@ impl Plan {
 fn prepare(plan: &Plan, dir: &Path) -> Result<()> {
     match standing(plan, dir)? {
         Standing::Foreign => return Err(Error::format(dir, "an index is there; a job needs a folder of its own")),
-        Standing::Open | Standing::Committed { .. } => build::is_ours(dir)?,
+        Standing::Open | Standing::Committed { .. } | Standing::Broken { .. } => build::is_ours(dir)?,
     }
     disk::create_folder(&dir.join(SEGMENTS))?;
     disk::create_folder(&dir.join(JOB))
 }
 
 /// Whether a part needs no more work: its receipt is there and fits the plan, the model and its files, of which `quick` reads
-/// only the beginning.
+/// only the beginning. One that was made without a file that is there now does, until the index is committed.
 ///
 /// # Errors
 /// No model yet, a part that the plan does not have.
-pub fn finished(plan: &Plan, dir: &Path, part: usize, params: &RunParams) -> Result<bool> {
+pub fn finished(plan: &Plan, dir: &Path, part: usize, files: &dyn Inputs, params: &RunParams) -> Result<bool> {
     plan.rows_of_part(part)?;
-    Ok(receipt_of(plan, dir, part, params)?.is_some())
+    Ok(receipt_of(plan, dir, part, files, params)?.is_some())
 }
 
-fn receipt_of(plan: &Plan, dir: &Path, part: usize, params: &RunParams) -> Result<Option<Receipt>> {
+fn receipt_of(plan: &Plan, dir: &Path, part: usize, files: &dyn Inputs, params: &RunParams) -> Result<Option<Receipt>> {
     let model = receipt::model_of(plan, dir)?;
     let standing = standing(plan, dir)?;
-    Ok(standing.receipt(plan, dir, part, &model, !params.quick).unwrap_or(None))
+    let found = standing.receipt(plan, dir, part, Some(&model), !params.quick).unwrap_or(None);
+    Ok(found.filter(|r| standing.committed() || !has_come(plan, files, r)))
+}
+
+/// Whether a file that a part was made without is there now.
+fn has_come(plan: &Plan, files: &dyn Inputs, done: &Receipt) -> bool {
+    let mut wanted = pieces(plan.inputs(), done.rows[0]..done.rows[1]);
+    wanted.retain(|p| done.missing.iter().any(|m| m.file == plan.inputs()[p.input].file));
+    // what is wrong with it in another way is for the run to say
+    look(files, plan.inputs(), &wanted, plan.dim(), plan.ids()).map_or(true, |(there, _)| !there.is_empty())
 }
 
 /// Stores the rows of a part: transform, list, code, segments, receipt.
 ///
 /// Killed, it goes on after its last finished segment. Two runs of a part at the same time, on any machines, give the same bytes
-/// under the same names. A part that is finished is left as it is; one that is damaged is done again. Memory: codes and
+/// under the same names. A part that is finished is left as it is; one that is damaged is done again,
+/// and, before the index is committed, one that lacks a file that is there now. Memory: codes and
 /// refinement vectors of a segment, see [`BuildParams::memory_limit`].
 ///
 /// # Errors
@@ -201,7 +211,7 @@ pub fn run(
 ) -> Result<PartReport> {
     let clock = Instant::now();
     let rows = plan.rows_of_part(part)?;
-    if let Some(done) = receipt_of(plan, dir, part, params)? {
+    if let Some(done) = receipt_of(plan, dir, part, files, params)? {
         return Ok(PartReport { before: true, ..report(&done) });
     }
     let entry = receipt::model_of(plan, dir)?;
