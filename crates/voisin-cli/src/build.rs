@@ -9,9 +9,7 @@ use voisin::partition::{KMeansParams, PAIRED_ITERATIONS, Precision, RouterParams
 use voisin::{Error, Matrix, Metric, PartitionSpec, Source, Spec, StringIds, read_all};
 use voisin_io::read_neighbors;
 
-use crate::common::{
-    AdaptArgs, Bad, BaseArgs, Context, check_folder, check_limit, choose_metric, open_queries, parse_bytes, parse_metric,
-};
+use crate::common::{AdaptArgs, Bad, BaseArgs, Context, check_limit, choose_metric, open_queries, parse_bytes, parse_metric};
 use crate::fail::{Fail, Result};
 use crate::kmeans::InitArg;
 use crate::model::read_mlp;
@@ -302,7 +300,6 @@ impl Build {
     /// Wrong parameters, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         self.how.index.as_deref().map(Spec::parse).transpose()?;
-        check_folder(&self.out)?;
         if self.out.is_file() {
             let hint = "an index is a folder: give the name of one, existing or not";
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));

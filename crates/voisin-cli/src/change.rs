@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use voisin::StringIds;
-use voisin::index::{AddParams, IdList, Index, add, compact, remove, verify};
+use voisin::index::{AddParams, IdList, Index, Problem, VerifyReport, add, compact, remove, verify};
+use voisin::{Error, StringIds};
 
 use crate::common::{AdaptArgs, BaseArgs, Context, parse_bytes};
 use crate::fail::{DATA, Fail, Result};
-use crate::outcome::{Outcome, Seconds, bytes, count, time};
+use crate::outcome::{Outcome, Seconds, bytes, count, things, time};
 
 /// Adds vectors to an index; ids come from the files, else they are numbered on
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   voisin add index --base new.h5
-  voisin add index --base changed.h5 --replace")]
+  voisin add index --base changed.h5 --replace
+  voisin add parts/0 --base new.h5 --first-id 5000000     (above the ids of all parts)")]
 pub struct Add {
     /// Folder of the index
     #[arg(value_name = "DIR")]
@@ -27,6 +28,10 @@ pub struct Add {
     /// Replace vectors whose id is in the index already, instead of refusing them
     #[arg(long)]
     replace: bool,
+    /// Number of the first vector, where the file has no string ids: above all of the index, and for one of several
+    /// parts above those of the others [default: one after the largest of the index]
+    #[arg(long, value_name = "N")]
+    first_id: Option<u64>,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
@@ -41,6 +46,7 @@ impl Add {
         let source = self.adapt.over(self.base.open()?)?;
         let params = AddParams {
             replace: self.replace,
+            first_id: self.first_id,
             on_bad: self.base.on_bad.into(),
             memory_limit: self.memory_limit,
             ..AddParams::default()
@@ -154,8 +160,8 @@ impl Compact {
         o.set("bytes_per_vector", crate::outcome::round(r.bytes.1 as f64 / r.n.max(1) as f64, 2));
         o.set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() }).set("out", self.dir.display().to_string());
         o.line(format!(
-            "{} segments of {} became {} of {}; {} removed vectors were dropped, {} are left",
-            r.segments.0,
+            "{} of {} became {} of {}; {} removed vectors were dropped, {} are left",
+            things(r.segments.0, "segment"),
             bytes(r.bytes.0),
             r.segments.1,
             bytes(r.bytes.1),
@@ -166,40 +172,71 @@ impl Compact {
     }
 }
 
-/// Reads every byte of an index and says what is damaged; exit code 1 if anything is
+/// Reads every byte of an index, or of several, and says what is damaged; exit code 1 if anything is
 #[derive(Args, Debug)]
-#[command(after_help = "Example:
-  voisin verify index")]
+#[command(after_help = "Examples:
+  voisin verify index
+  voisin verify parts                                     (a folder of indexes)")]
 pub struct Verify {
-    /// Folder of the index
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// Folders of the indexes, or a folder of them
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<String>,
 }
 
 impl Verify {
     /// Runs it.
     ///
     /// # Errors
-    /// A folder that holds no index at all.
+    /// A folder that holds no index at all; one of several is reported as damaged.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let r = verify(&self.dir, &cx.screen)?;
-        let mut o = Outcome::new("verify");
-        o.set("n", r.vectors).set("files", r.files).set("bytes", r.bytes).set("sound", r.problems.is_empty());
-        let problems: Vec<_> = r.problems.iter().map(|p| json!({"path": p.path.display().to_string(), "what": p.what})).collect();
+        let dirs = voisin_io::expand_indexes(&self.dirs)?;
+        let (mut all, mut each, mut o) = (VerifyReport::default(), Vec::new(), Outcome::new("verify"));
+        for dir in &dirs {
+            let r = match verify(dir, &cx.screen) {
+                Err(e) if dirs.len() > 1 && !matches!(e, Error::Stopped) => {
+                    VerifyReport { problems: vec![Problem::new(&dir.join("manifest.json"), e)], ..VerifyReport::default() }
+                }
+                r => r?,
+            };
+            for p in &r.problems {
+                o.line(format!("damaged: {}: {}", p.path.display(), p.what));
+            }
+            if !r.leftovers.is_empty() {
+                let (left, place) =
+                    (r.leftovers.len(), if dirs.len() > 1 { format!("{}: ", dir.display()) } else { String::new() });
+                o.line(format!("{place}{left} files are left from a change that was stopped; the next change removes them"));
+            }
+            if dirs.len() > 1 {
+                o.line(format!("{}: {}", dir.display(), summary(&r)));
+                each.push(json!({"path": dir.display().to_string(), "n": r.vectors, "sound": r.problems.is_empty()}));
+            }
+            all.problems.extend(r.problems);
+            all.leftovers.extend(r.leftovers);
+            (all.files, all.bytes, all.vectors) = (all.files + r.files, all.bytes + r.bytes, all.vectors + r.vectors);
+        }
+        let names = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
+        o.set("n", all.vectors).set("files", all.files).set("bytes", all.bytes).set("sound", all.problems.is_empty());
+        let problems: Vec<_> =
+            all.problems.iter().map(|p| json!({"path": p.path.display().to_string(), "what": p.what})).collect();
         o.set("problems", problems).set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
-        for p in &r.problems {
-            o.line(format!("damaged: {}: {}", p.path.display(), p.what));
+        if !all.leftovers.is_empty() {
+            o.set("leftovers", names(&all.leftovers));
         }
-        if !r.leftovers.is_empty() {
-            o.set("leftovers", r.leftovers.iter().map(|p| p.display().to_string()).collect::<Vec<_>>());
-            o.line(format!("{} files are left from a change that was stopped; the next change removes them", r.leftovers.len()));
+        let together = if dirs.len() > 1 { format!("{} indexes: ", dirs.len()) } else { String::new() };
+        o.line(together + &summary(&all));
+        if !each.is_empty() {
+            o.set("indexes", each);
         }
-        let (files, size) = (count(r.files as u64), bytes(r.bytes));
-        let verdict = if r.problems.is_empty() { "sound".to_string() } else { format!("{} damaged", r.problems.len()) };
-        o.line(format!("{files} files, {size}, {} vectors: {verdict}", count(r.vectors)));
-        if !r.problems.is_empty() {
+        if !all.problems.is_empty() {
             o.exit_with(DATA);
         }
         Ok(o)
     }
+}
+
+/// What was read, and the verdict.
+fn summary(r: &VerifyReport) -> String {
+    let (files, size) = (count(r.files as u64), bytes(r.bytes));
+    let verdict = if r.problems.is_empty() { "sound".to_string() } else { format!("{} damaged", r.problems.len()) };
+    format!("{files} files, {size}, {} vectors: {verdict}", count(r.vectors))
 }

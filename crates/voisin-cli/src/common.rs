@@ -147,6 +147,17 @@ pub fn open_queries(files: &[String]) -> Result<Box<dyn Source>> {
     Ok(voisin_io::open_all(files, Role::Queries)?)
 }
 
+/// Refuses more neighbours than there are vectors: a result would be padding for the most part.
+///
+/// # Errors
+/// Says how many there are.
+pub fn check_k(k: usize, n: u64, name: &str) -> Result<()> {
+    if k as u64 > n && n > 0 {
+        return Err(Error::param("k", k, format!("at most the {n} vectors of {name}")).into());
+    }
+    Ok(())
+}
+
 /// Opens the indexes of some folders as one.
 ///
 /// # Errors

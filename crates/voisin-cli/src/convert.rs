@@ -46,10 +46,10 @@ impl Convert {
             return Err(Fail::usage("nothing to convert", "voisin convert IN... OUT"));
         };
         let out = PathBuf::from(out);
-        check_folder(&out)?;
         if let Some(file) = faiss_file(inputs) {
             return from_faiss(file, &out, cx);
         }
+        check_folder(&out)?;
         if let [dir] = inputs
             && Path::new(dir).join("manifest.json").is_file()
         {

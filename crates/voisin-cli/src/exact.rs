@@ -7,8 +7,8 @@ use voisin::exact::{ExactParams, ExactResult, PrepareParams, codes_info, exact, 
 use voisin::{Error, IdSet, Metric, Neighbors, Source, StringIds, Subset};
 
 use crate::common::{
-    AdaptArgs, BaseArgs, Context, beside, check_folder, choose_metric, id_lines, open_queries, parse_bytes, parse_metric,
-    refuse_same,
+    AdaptArgs, BaseArgs, Context, beside, check_folder, check_k, choose_metric, id_lines, open_queries, parse_bytes,
+    parse_metric, refuse_same,
 };
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -95,8 +95,14 @@ impl Exact {
         let leave_out = self.exclude_self && (names.is_some() || self.allow.is_some());
         let one_more = (leave_out && self.k > 0 && (self.k as u64) < base.len()) as usize;
         let metric = choose_metric(self.metric, whole, cx);
+        let mut k = self.k + one_more;
+        if self.allow.is_some() {
+            // few may be found of many: rows are short, as those of `search` are
+            check_k(self.k, whole.len(), &whole.name())?;
+            k = k.min(base.len() as usize);
+        }
         let params = ExactParams {
-            k: self.k + one_more,
+            k,
             metric,
             on_bad: self.base.on_bad.into(),
             exclude_self: self.exclude_self && !leave_out,
@@ -116,6 +122,8 @@ impl Exact {
                 None => id == query as u64,
             };
             found.neighbors = without_self(&found.neighbors, own, self.k);
+        } else if k < self.k {
+            found.neighbors = without_self(&found.neighbors, |_, _| false, self.k);
         }
         let mut o = self.outcome(name, &found, base, &*queries, metric);
         if let Some(codes) = &params.codes {
@@ -268,7 +276,7 @@ fn other_names(base: &dyn Source, queries: &dyn Source) -> Result<Option<(String
     Ok((!aligned).then_some((b, q)))
 }
 
-/// Leaves out what is the query itself, of results that hold one more than k.
+/// Leaves out what is the query itself, of results that hold one more than k; a table for k neighbours.
 fn without_self(found: &Neighbors, own: impl Fn(usize, u64) -> bool, k: usize) -> Neighbors {
     let mut out = Neighbors::new(k);
     for i in 0..found.len() {

@@ -7,7 +7,7 @@ use voisin::{Error, Matrix, Neighbors, Watch, screen};
 use voisin_io::faiss;
 use voisin_io::truth::{DistanceKind, Truth};
 
-use crate::common::{Bad, Context, faiss_file, open_queries};
+use crate::common::{Bad, Context, check_k, faiss_file, open_queries};
 use crate::eval::judge;
 use crate::fail::Result;
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -48,6 +48,7 @@ pub fn info(graph: &Graph, name: &str, o: &mut Outcome) {
 
 /// Searches it.
 pub fn search(graph: &Graph, ask: &Ask<'_>, cx: &Context) -> Result<Outcome> {
+    check_k(ask.k, graph.len() as u64, ask.name)?;
     let source = open_queries(ask.queries)?;
     if source.is_empty() {
         return Err(Error::Empty { name: source.name() }.into());

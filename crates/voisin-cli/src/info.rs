@@ -9,7 +9,7 @@ use voisin_io::{expand_indexes, inspect};
 use crate::build::targets;
 use crate::common::{Context, faiss_file, open_indexes, several};
 use crate::fail::Result;
-use crate::outcome::{Outcome, Seconds, bytes, count};
+use crate::outcome::{Outcome, Seconds, bytes, count, things};
 
 const EXAMPLES: &str = "Examples:
   voisin info base.h5
@@ -56,7 +56,12 @@ impl Info {
 /// Whether folders of indexes are meant, or folders of them.
 fn are_indexes(inputs: &[String]) -> bool {
     let is_one = |p: &PathBuf| p.join("manifest.json").is_file();
-    inputs.iter().all(|i| !Path::new(i).is_file() && expand_indexes(std::slice::from_ref(i)).is_ok_and(|f| f.iter().all(is_one)))
+    let are = |i: &String| match expand_indexes(std::slice::from_ref(i)) {
+        Ok(found) => found.iter().all(is_one),
+        Err(voisin::Error::Format { path, .. }) => voisin_io::lacks_manifest(&path),
+        Err(_) => false,
+    };
+    inputs.iter().all(|i| !Path::new(i).is_file() && are(i))
 }
 
 fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
@@ -98,7 +103,12 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     let lists = count(i.nlist as u64);
     o.line(format!("lists    {lists}, of {least} to {most} vectors, median {median}; {} empty", i.empty_lists));
     let per_vector = format!("{:.0} bytes a vector", i.bytes_per_vector);
-    o.line(format!("on disk  {}, {per_vector}, {} segments, {} changes", bytes(i.bytes), i.segments, i.generation));
+    o.line(format!(
+        "on disk  {}, {per_vector}, {}, {}",
+        bytes(i.bytes),
+        things(i.segments, "segment"),
+        things(i.generation, "change")
+    ));
     for m in &i.missing {
         let rows = if m.rows > 0 { format!(", {} rows", count(m.rows)) } else { String::new() };
         o.line(format!("without  {}{rows}: {}", m.file, m.what));
@@ -109,7 +119,13 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     targets(i.calibration.as_ref(), o);
     for f in &i.folders {
         let removed = if f.deleted > 0 { format!(", {} removed", count(f.deleted)) } else { String::new() };
-        o.line(format!("  {}  {} vectors{removed}, {}, {} segments", f.path.display(), count(f.n), bytes(f.bytes), f.segments));
+        o.line(format!(
+            "  {}  {} vectors{removed}, {}, {}",
+            f.path.display(),
+            count(f.n),
+            bytes(f.bytes),
+            things(f.segments, "segment")
+        ));
     }
     Ok(())
 }

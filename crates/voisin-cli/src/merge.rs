@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use voisin::index::{MergeParams, merge};
 
-use crate::common::{Context, check_folder, parse_bytes};
+use crate::common::{Context, parse_bytes};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, bytes, count, round, time};
 
@@ -37,7 +37,6 @@ impl Merge {
     /// # Errors
     /// Indexes that do not go together, an id in two of them, too little memory, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        check_folder(&self.out)?;
         if self.out.is_file() {
             let hint = "an index is a folder: give the name of one, existing or not";
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));

@@ -186,6 +186,12 @@ pub fn count(n: u64) -> String {
     s
 }
 
+/// `1 segment`, `2 segments`.
+pub fn things(n: impl TryInto<u64>, name: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    format!("{} {name}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// `1.5 GiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];

@@ -19,7 +19,7 @@ const EXAMPLES: &str = "Examples:
 It is `voisin exact -k 1`, with the same options, and says how similar the pairs are. pairs.h5 holds
   neighbors   (n, 1)  row of the base, from 0, for each query; -1 where a query was skipped
   distances   (n, 1)  as `exact` gives them: l2 the root, ip the dot product, cosine 1 - cos
-  similarity  (n, 1)  ip: the dot product; cosine: the cosine; not for l2
+  similarity  (n, 1)  ip: the dot product; cosine: the cosine; not for l2 (so in .json, .csv, .tsv)
 With --layout sisap rows count from 1 (knns) and distances are `dists`, ip as 1 - dot product.
 Both sides are streamed under --memory-limit; the pairs are held to the end, 20 bytes each. Killed
 and started again with the same OUT, it goes on where it was and gives the same bytes.";

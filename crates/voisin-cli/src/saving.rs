@@ -32,7 +32,7 @@ pub struct SaveArgs {
     /// Names in an .h5 result: ann-benchmarks (neighbors, distances) or SISAP (knns from 1, dists)
     #[arg(long, value_enum, default_value_t, value_name = "NAMES")]
     pub layout: Layout,
-    /// Whether an .h5 file gets similarities beside the distances.
+    /// Whether similarities stand beside the distances.
     #[arg(skip)]
     pub similarities: bool,
 }
@@ -96,8 +96,9 @@ impl SaveArgs {
             None => {
                 let name = |ids: Option<&StringIds>, i: usize| ids.map_or_else(|| i.to_string(), |ids| ids.get(i).to_string());
                 let (query, id) = (|q| name(found.query_ids, q), |id: u64| name(found.base_ids, id as usize));
-                o.set("results", first_rows(found));
-                o.line(crate::show::table(found.neighbors, query, id).trim_end());
+                let similarity = |d| found.metric.similarity(d).filter(|_| self.similarities);
+                o.set("results", first_rows(found, similarity));
+                o.line(crate::show::table(found.neighbors, query, id, similarity).trim_end());
                 Ok(())
             }
         }
@@ -133,12 +134,17 @@ impl SaveArgs {
 }
 
 /// The first rows for the JSON object: ids as strings where there are names.
-fn first_rows(found: &Found<'_>) -> Vec<Value> {
+fn first_rows(found: &Found<'_>, similarity: impl Fn(f32) -> Option<f32>) -> Vec<Value> {
     let row = |i: usize| {
         let id = |id: &u64| found.base_ids.map_or_else(|| json!(id), |names| json!(names.get(*id as usize)));
         let query = found.query_ids.map_or_else(|| json!(i), |names| json!(names.get(i)));
         let ids: Vec<Value> = found.neighbors.ids(i).iter().map(id).collect();
-        json!({"query": query, "ids": ids, "distances": found.neighbors.distances(i)})
+        let distances = found.neighbors.distances(i);
+        let mut row = json!({"query": query, "ids": ids, "distances": distances});
+        if similarity(0.0).is_some() {
+            row["similarities"] = distances.iter().map(|&d| similarity(d)).collect();
+        }
+        row
     };
     (0..found.neighbors.len().min(FIRST)).map(row).collect()
 }

@@ -13,7 +13,9 @@ use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::change::id_list;
-use crate::common::{AdaptArgs, Bad, Context, id_lines, open_indexes, open_queries, parse_metric, parse_recall, several};
+use crate::common::{
+    AdaptArgs, Bad, Context, check_k, id_lines, open_indexes, open_queries, parse_metric, parse_recall, several,
+};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -150,13 +152,15 @@ impl Search {
             let message = format!("metric = {metric}: {} was built for {}", several(&self.dirs), index.metric());
             return Err(Fail::usage(message, "leave --metric out, or build an index for this metric"));
         }
+        check_k(self.k, index.len(), &several(&self.dirs))?;
         let truth = self.truth.as_deref().map(|f| read_neighbors(f, Some(self.k))).transpose()?;
         let opened = cx.elapsed();
         let asked = if self.id.is_empty() { self.opened(&index)? } else { self.stored(&index)? };
         let read = cx.elapsed() - opened;
         let params = self.params(&index, cx)?;
         let lists = index.partition().nlist();
-        if self.nprobe.is_none() && self.mass.is_none() && self.recall.is_none() && lists > 1 {
+        let compared = params.filter.as_ref().is_some_and(|f| f.is_small());
+        if self.nprobe.is_none() && self.mass.is_none() && self.recall.is_none() && lists > 1 && !compared {
             let more = "--nprobe visits more and finds more, --recall 0.95 as many as that takes";
             cx.screen.say(&format!("visiting {} of {} lists; {more}", params.nprobe.min(lists), count(lists as u64)));
         }
@@ -170,9 +174,11 @@ impl Search {
         let answers = self.search(&index, &asked, &params, cx)?;
 
         let mut o = self.outcome(&index, &asked, &answers, &params);
-        let seconds = answers.seconds;
+        let (seconds, lists_visited) = (answers.seconds, answers.lists);
         let neighbors = spread(answers.rows, &asked, self.k);
-        self.remarks(&neighbors, &asked, &mut o);
+        let few = params.filter.as_ref().map_or(index.len(), |f| f.allowed()).saturating_sub(self.exclude_self as u64);
+        let all = compared || lists_visited >= asked.at.len() as u64 * lists as u64;
+        self.remarks(&neighbors, &asked, Some(few).filter(|f| *f < self.k as u64), all, &mut o);
         let begun = cx.elapsed();
         let base_ids = base_names(&index, &neighbors)?;
         let how = self.how(&params);
@@ -412,7 +418,9 @@ impl Search {
         Ok(Asked { rows, ..asked })
     }
 
-    fn remarks(&self, neighbors: &Neighbors, asked: &Asked, o: &mut Outcome) {
+    /// What is missing in the results, and why; `few` is how many vectors may be found where they are fewer than k, `all` whether every list
+    /// was visited.
+    fn remarks(&self, neighbors: &Neighbors, asked: &Asked, few: Option<u64>, all: bool, o: &mut Outcome) {
         let skipped = asked.total - asked.at.len();
         let short = neighbors.short_rows() - skipped;
         if skipped > 0 {
@@ -420,7 +428,12 @@ impl Search {
         }
         if short > 0 {
             o.set("short_rows", short);
-            o.line(format!("{} queries have fewer than {} neighbours: visit more lists", count(short as u64), self.k));
+            let why = match few {
+                Some(few) => format!(": {} vectors may be found", count(few)),
+                None if all => String::new(),
+                None => ": visit more lists".into(),
+            };
+            o.line(format!("{} queries have fewer than {} neighbours{why}", count(short as u64), self.k));
         }
     }
 }

@@ -145,8 +145,8 @@ fn wrong_calls_are_told_apart_from_bad_data() {
         let message = bad(args, 2);
         assert!(message.contains(word) && message.lines().count() == 2, "{message}");
     }
-    // fewer than k are no error in an index
-    assert_eq!(run::json(&[&search[..], &["-k", "500", "--nprobe", "4"]].concat())["short_rows"], 15);
+    // more than there are is refused, as in exact search
+    assert!(bad(&[&search[..], &["-k", "241", "--nprobe", "4"]].concat(), 2).contains("at most the 240 vectors of"));
 }
 
 #[test]

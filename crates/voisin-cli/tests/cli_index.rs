@@ -166,8 +166,7 @@ fn numbers_go_on_where_there_are_no_names() {
     assert_eq!(v["results"][0]["ids"][0], 240);
     assert!(bad(&["remove", &index, "--ids", "x"], 1).contains("numbers"));
     assert_eq!(json(&["remove", &index, "--ids", "240", "0"])["n"], 253);
-    let v = json(&["search", &index, "--queries", &fixture("cli/queries.npy"), "-k", "254"]);
-    assert_eq!(v["short_rows"], 15);
+    assert!(bad(&["search", &index, "--queries", &fixture("cli/queries.npy"), "-k", "254"], 2).contains("the 253 vectors of"));
 }
 
 #[test]

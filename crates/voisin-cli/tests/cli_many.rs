@@ -210,11 +210,123 @@ fn indexes_that_do_not_go_together_are_named() {
     bad(&["build", "--base", &base, "--like", &w.whole, "--index", "IVF5,Flat", "-o", &out], 1);
     bad(&["build", "--base", &base, "--like", &w.whole, "--metric", "ip", "-o", &out], 1);
     bad(&["build", "--base", &base, "--like", &w.whole, "--niter", "3", "-o", &out], 2);
-    // a part that is not finished is not left out without a word
+    // a part that is not finished, or lost its manifest, is not left out without a word
     std::fs::remove_file(Path::new(&w.parts[1]).join("manifest.json")).unwrap();
-    std::fs::write(Path::new(&w.parts[1]).join("journal.json"), "{}").unwrap();
-    let message = bad(&["search", &folder, "--queries", &w.queries], 1);
-    assert!(message.contains("p9: an index that is not finished"), "{message}");
+    let pattern = w.dir.file("parts/*");
+    for input in [&folder, &pattern] {
+        for args in [vec!["search", input, "--queries", &w.queries], vec!["info", input], vec!["merge", input, "-o", &out]] {
+            let message = bad(&args, 1);
+            assert!(message.contains("p9: an index without manifest.json"), "{args:?}: {message}");
+        }
+    }
+}
+
+#[test]
+fn what_is_added_to_a_part_can_be_numbered_above_the_others() {
+    let w = World::new(600, 8, "IVF4,Flat");
+    let (folder, more) = (w.dir.file("parts"), w.dir.write("more.fvecs", fvecs(&rows(10, 8, 9), 8)));
+    let low = bad(&["add", &w.parts[0], "--base", &more, "--first-id", "199"], 2);
+    assert!(low.contains("first-id = 199: 200 or more"), "{low}");
+    assert_eq!(json(&["add", &w.parts[0], "--base", &more, "--first-id", "600"])["n"], 210);
+    assert_eq!(json(&["info", &folder])["n"], 610);
+    let v = json(&["search", &folder, "--queries", &more, "--nprobe", "4", "-k", "1"]);
+    assert_eq!(v["results"][9]["ids"][0], 609);
+    // numbered on from the part's own largest they meet those of the next part, and the error says what to do
+    good(&["add", &w.parts[1], "--base", &more]);
+    let message = bad(&["info", &folder], 1);
+    assert!(message.contains("id 400: stands in") && message.contains("--first-id"), "{message}");
+    // strings are no numbers
+    let (named, index) = (fixture("cli/named.hdf5"), w.dir.file("named"));
+    good(&["build", "--base", &named, "--index", "Flat", "-o", &index, "-q"]);
+    assert!(bad(&["add", &index, "--base", &named, "--first-id", "900"], 2).contains("first-id"));
+}
+
+#[test]
+fn every_part_is_verified() {
+    let w = World::new(600, 8, "IVF4,SQ8");
+    let folder = w.dir.file("parts");
+    let v = json(&["verify", &folder]);
+    assert_eq!((&v["sound"], &v["n"], v["indexes"].as_array().unwrap().len()), (&true.into(), &600.into(), 3));
+    let segment = Path::new(&w.parts[1]).join("segments/00001-0000.vsn");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let codes = (0..bytes.len()).find(|&i| bytes[i..].starts_with(b"codes")).unwrap();
+    let at = u64::from_le_bytes(bytes[codes + 8..codes + 16].try_into().unwrap()) as usize;
+    bytes[at + 5] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for args in [vec!["verify", &folder], vec!["verify", &w.parts[0], &w.parts[1]], vec!["verify", &w.parts[1]]] {
+        let out = run::run(&[&args[..], &["--json"]].concat());
+        let v: Value = serde_json::from_str(&out.out).unwrap();
+        let problems = v["problems"].as_array().unwrap();
+        assert_eq!((out.code, problems.len()), (Some(1), 1), "one damage is one problem: {v}");
+        assert_eq!(problems[0]["path"], segment.display().to_string());
+        if args.len() > 2 {
+            assert_eq!((&v["indexes"][0]["sound"], &v["indexes"][1]["sound"]), (&true.into(), &false.into()));
+        }
+    }
+    // one that cannot be opened at all does not hide the others
+    std::fs::write(Path::new(&w.parts[0]).join("manifest.json"), "{}").unwrap();
+    let out = run::run(&["verify", &folder]);
+    assert_eq!(out.code, Some(1));
+    assert!(out.out.contains("3 indexes: ") && out.out.contains(": 2 damaged"), "{}", out.out);
+    assert!(out.out.contains("/p8: 0 files") && out.out.contains("/p10: 3 files"), "{}", out.out);
+}
+
+#[test]
+fn folders_above_an_index_are_made() {
+    let dir = Folder::new();
+    let base = dir.write("b.fvecs", fvecs(&rows(40, 4, 1), 4));
+    let (a, b, c) = (dir.file("new/parts/0"), dir.file("new/parts/1"), dir.file("merged/deep/index"));
+    good(&["build", "--base", &base, "--index", "Flat", "-o", &a, "-q"]);
+    good(&["build", "--base", &base, "--like", &a, "--first-id", "40", "-o", &b, "-q"]);
+    let text = good(&["merge", &dir.file("new/parts"), "-o", &c]);
+    assert!(text.contains("80 vectors"), "{text}");
+    let text = good(&["info", &dir.file("new/parts")]);
+    assert!(text.contains(", 1 segment\n") && !text.contains("1 segments"), "{text}");
+    let (file, back) = (dir.file("x.index"), dir.file("from/faiss/index"));
+    good(&["convert", &c, &file]);
+    good(&["convert", &file, &back]);
+    assert_eq!(json(&["info", &back])["n"], 80);
+    // what is in the way of a merge is named
+    let message = bad(&["merge", &a, &b, "-o", &dir.file("new")], 1);
+    assert!(message.contains("it holds the folder \"parts\""), "{message}");
+}
+
+#[test]
+fn an_id_twice_is_named_with_both_files() {
+    let dir = Folder::new();
+    let part = |name: &str, ids: &str| {
+        let lines: String = ids.split(' ').map(|id| format!("{id},1.5,2.5\n")).collect();
+        dir.write(name, format!("id,a,b\n{lines}"))
+    };
+    part("f0.csv", "x y z");
+    part("f1.csv", "u v y");
+    let message = bad(&["build", "--base", &dir.file("f*.csv"), "-o", &dir.file("out")], 1);
+    assert!(message.contains("id y: stands twice: row 1 of") && message.contains("f0.csv and row 2 of"), "{message}");
+    assert!(message.contains("f1.csv"), "{message}");
+}
+
+#[test]
+fn no_more_neighbours_than_there_are() {
+    let w = World::new(300, 8, "IVF4,Flat");
+    let (base, few) = (w.dir.file("base.fvecs"), w.dir.write("few.txt", "3\n5\n8\n"));
+    let (index, base) = (["search", &w.whole, "--queries", &w.queries], ["exact", "--base", &base, "--queries", &w.queries]);
+    for command in [&index[..], &base] {
+        let allowed = [command, &["--allow", &few]].concat();
+        for args in [command, &allowed] {
+            let message = bad(&[args, &["-k", "301"]].concat(), 2);
+            assert!(message.contains("k = 301: at most the 300 vectors of"), "{message}");
+        }
+        let v = json(&[&allowed[..], &["-k", "50"]].concat());
+        assert_eq!((&v["k"], &v["short_rows"]), (&50.into(), &30.into()));
+        assert_eq!(v["results"][0]["ids"].as_array().unwrap().len(), 3);
+        let text = good(&[&allowed[..], &["-k", "50"]].concat());
+        assert!(text.contains("30 queries have fewer than 50 neighbours") && !text.contains("visit more"), "{text}");
+    }
+    let text = good(&[&index[..], &["-k", "300"]].concat());
+    assert!(text.contains("fewer than 300 neighbours: visit more lists"), "{text}");
+    let text = good(&[&index[..], &["-k", "300", "--nprobe", "4"]].concat());
+    assert!(!text.contains("fewer than"), "{text}");
+    assert!(bad(&["search", &w.dir.file("parts"), "--queries", &w.queries, "-k", "301"], 2).contains("300 vectors"));
 }
 
 /// Starts it, kills it at some moments, each time going on; then lets it end.
@@ -288,6 +400,28 @@ fn pairs_are_what_numpy_finds() {
         let shown = json(&[&["pair"], &args[..]].concat());
         let shown: Vec<f64> = shown["results"].as_array().unwrap().iter().map(|r| r["ids"][0].as_f64().unwrap()).collect();
         assert_eq!(shown, ids);
+        // and each pair says how similar it is
+        let (rows, text) = (json(&[&["pair"], &args[..]].concat())["results"].clone(), good(&[&["pair"], &args[..]].concat()));
+        let files = ["csv", "json"].map(|ending| {
+            let file = dir.file(&format!("pairs.{ending}"));
+            good(&[&["pair"], &args[..], &["-o", &file]].concat());
+            std::fs::read_to_string(file).unwrap()
+        });
+        assert_eq!(text.contains("distance  similarity\n"), metric != "l2", "{text}");
+        assert_eq!(files[0].starts_with("query,rank,id,distance,similarity\n"), metric != "l2");
+        let filed: Value = serde_json::from_str(&files[1]).unwrap();
+        if metric == "l2" {
+            assert!(rows[0]["similarities"].is_null() && filed[0]["neighbors"][0]["similarity"].is_null());
+        } else {
+            let shown: Vec<f64> = rows.as_array().unwrap().iter().map(|r| r["similarities"][0].as_f64().unwrap()).collect();
+            let filed: Vec<f64> =
+                filed.as_array().unwrap().iter().map(|r| r["neighbors"][0]["similarity"].as_f64().unwrap()).collect();
+            let lines: Vec<f64> = files[0].lines().skip(1).map(|l| l.split(',').nth(4).unwrap().parse().unwrap()).collect();
+            assert!(near(&shown, &similar) && near(&filed, &similar) && near(&lines, &similar), "{metric}");
+        }
+        for ending in ["csv", "json"] {
+            assert_eq!(json(&["eval", &dir.file(&format!("pairs.{ending}")), "--truth", &one])["recall"]["1"], 1.0);
+        }
     }
     assert!(bad(&["pair", "--base", &base], 2).contains("--queries"));
     assert!(

@@ -43,7 +43,7 @@ pub use format::{Dataset, DatasetKind, Format, Role, WriteOptions};
 pub use info::{DatasetInfo, FileInfo, IdsInfo, Info, Norms, Rows, inspect};
 pub use layer::read_layer;
 pub use open::{chosen, describe, open, open_all};
-pub use paths::{FileSpec, expand, expand_indexes};
+pub use paths::{FileSpec, expand, expand_indexes, lacks_manifest};
 pub use raw::{Layout, RawSource, spec_name};
 pub use relevant::{Judgements, Relevant, read_relevant, read_relevant_file};
 pub use results::{AttrValue, RESULT_ENDINGS, ResultFile, ResultLayout, check_result_path, write_results};

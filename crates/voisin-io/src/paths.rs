@@ -78,8 +78,8 @@ fn pattern(text: &str) -> Result<Vec<PathBuf>> {
 /// What is no index is handed on as it is, for the opening to say what is wrong with it.
 ///
 /// # Errors
-/// [`Error::Format`] for a pattern without a match, and for an index in a folder of several whose build is not finished: leaving
-/// it out would lose a part without a word; [`Error::Io`]; [`Error::Param`] without inputs.
+/// [`Error::Format`] for a pattern without a match, and for one of several indexes that has no manifest, unfinished or damaged:
+/// leaving it out would lose a part without a word; [`Error::Io`]; [`Error::Param`] without inputs.
 pub fn expand_indexes(inputs: &[String]) -> Result<Vec<PathBuf>> {
     if inputs.is_empty() {
         return Err(Error::param("index", "nothing", "at least one folder"));
@@ -87,9 +87,8 @@ pub fn expand_indexes(inputs: &[String]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for input in inputs {
         let path = PathBuf::from(input);
-        if path.is_dir() && !is_index(&path) {
-            let entries = std::fs::read_dir(&path).map_err(|e| Error::io(&path, e))?;
-            let found = within(entries.flatten().map(|e| e.path()).collect())?;
+        if path.is_dir() && !is_index(&path) && !lacks_manifest(&path) {
+            let found = within(entries(&path)?)?;
             all.extend(if found.is_empty() { vec![path] } else { found });
         } else if !path.exists() && input.contains(['*', '?', '[']) {
             let found = glob::glob(input).map_err(|e| Error::param("pattern", input, format!("a pattern: {e}")))?;
@@ -109,11 +108,26 @@ fn is_index(path: &Path) -> bool {
     path.join("manifest.json").is_file()
 }
 
+/// Whether a folder holds files of an index, but not the one that says what it is: not finished, or damaged.
+pub fn lacks_manifest(path: &Path) -> bool {
+    let model = |p: &PathBuf| {
+        let name = p.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("model") && name.ends_with(".vsn")
+    };
+    let pieces = || path.join("segments").is_dir() || path.join("journal.json").is_file();
+    path.is_dir() && !is_index(path) && (pieces() || entries(path).is_ok_and(|all| all.iter().any(model)))
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let path = |e: std::io::Result<std::fs::DirEntry>| e.map(|e| e.path()).map_err(|e| Error::io(folder, e));
+    std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?.map(path).collect()
+}
+
 /// Those of some paths that are indexes.
 fn within(mut paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     paths.sort_by(natural_paths);
-    if let Some(path) = paths.iter().find(|p| p.join("journal.json").is_file() && !is_index(p)) {
-        return Err(Error::format(path, "an index that is not finished (there is no manifest.json yet) among others"));
+    if let Some(path) = paths.iter().find(|p| lacks_manifest(p)) {
+        return Err(Error::format(path, "an index without manifest.json among others: it is not finished, or damaged"));
     }
     paths.retain(|p| is_index(p));
     Ok(paths)
@@ -275,8 +289,19 @@ mod tests {
         assert_eq!(names("parts/notes"), ["parts/notes"]);
         assert_eq!(names("nothing"), ["nothing"]);
         assert!(find("parts/x*").unwrap_err().to_string().contains("no index matches"));
-        index("parts/p3", "journal.json");
-        assert!(find("parts").unwrap_err().to_string().contains("p3: an index that is not finished"));
+        for (piece, parts) in [("journal.json", "a"), ("model.00002.vsn", "b"), ("segments/00001-0000.vsn", "c")] {
+            index(&format!("{parts}/p1"), "manifest.json");
+            std::fs::create_dir_all(dir.path().join(parts).join("p3/segments")).unwrap();
+            std::fs::write(dir.path().join(parts).join("p3").join(piece), b"x").unwrap();
+            if !piece.starts_with("segments") {
+                std::fs::remove_dir(dir.path().join(parts).join("p3/segments")).unwrap();
+            }
+            for input in [parts.to_string(), format!("{parts}/*")] {
+                assert!(find(&input).unwrap_err().to_string().contains("p3: an index without manifest.json"), "{piece} {input}");
+            }
+            // by itself it is handed on, for the opening to say what is wrong
+            assert_eq!(names(&format!("{parts}/p3")), [format!("{parts}/p3")]);
+        }
         assert!(expand_indexes(&[]).is_err());
     }
 

@@ -126,6 +126,14 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// An id that stands in two indexes which are opened as one.
+    #[error("id {id}: stands in {} and in {}; an id may stand in one of the folders only", folders[0].display(), folders[1].display())]
+    SharedId {
+        /// The id as text.
+        id: String,
+        /// The folders.
+        folders: [PathBuf; 2],
+    },
     /// The memory limit is too small for even one block.
     #[error("memory limit of {limit} bytes is too small: {need} bytes are needed for {what}")]
     Memory {
@@ -196,6 +204,10 @@ impl Error {
             }
             Error::Unlike { .. } => {
                 "only indexes of one model go together; `voisin build --like DIR` builds another one with the model of DIR".into()
+            }
+            Error::SharedId { .. } => {
+                "number each folder's vectors by themselves: `build` and `add` take --first-id N; `remove` takes the id out of one of them"
+                    .into()
             }
             Error::Stopped => "run the same command again to go on".into(),
             _ => return None,

@@ -36,6 +36,15 @@ impl Metric {
         }
     }
 
+    /// How similar a pair of this reported distance is: the dot product, or the cosine; nothing for L2.
+    pub fn similarity(self, reported: f32) -> Option<f32> {
+        match self {
+            Metric::L2 => None,
+            Metric::Ip => Some(reported),
+            Metric::Cosine => Some(1.0 - reported),
+        }
+    }
+
     /// The key by which everything is ranked in the end, in f64: squared L2, minus the dot product, 1 − cosine.
     pub(crate) fn exact_key(self, q: &[f32], x: &[f32]) -> f64 {
         self.exact_key_of(q, self.exact_norm(q), x)

@@ -7,7 +7,7 @@ use voisin::index::job::{PartState, commit, status};
 use super::PlanFile;
 use crate::common::Context;
 use crate::fail::{DATA, Result};
-use crate::outcome::{Outcome, Seconds, bytes, count};
+use crate::outcome::{Outcome, Seconds, bytes, count, things};
 
 /// Says which parts are done, missing or damaged
 #[derive(Args, Debug)]
@@ -123,7 +123,13 @@ impl Commit {
         for m in &i.missing {
             o.line(format!("without  {}: {}", m.file, m.what));
         }
-        o.line(format!("{} in {}, {} segments of {} parts", bytes(i.bytes), dir.display(), i.segments, plan.parts()));
+        o.line(format!(
+            "{} in {}, {} of {}",
+            bytes(i.bytes),
+            dir.display(),
+            things(i.segments, "segment"),
+            things(plan.parts(), "part")
+        ));
         let checked = if self.quick {
             "headers and sizes of its parts are as they should be"
         } else {

@@ -29,8 +29,8 @@ pub(super) fn write(path: &Path, file: &ResultFile<'_>, layout: ResultLayout) ->
     out.end()?;
     if file.similarities && file.metric != Metric::L2 {
         out.begin("similarity", Elem::F32, &shape)?;
-        let cosine = file.metric == Metric::Cosine;
-        file.in_pieces(|_, _, d| Ok((if cosine { 1.0 - d } else { d }).to_le_bytes()), nan, |bytes| out.values(bytes))?;
+        let similarity = |_, _, d| Ok(file.similarity(d).unwrap_or(f32::NAN).to_le_bytes());
+        file.in_pieces(similarity, nan, |bytes| out.values(bytes))?;
         out.end()?;
     }
     if let Some(base) = file.base_ids {

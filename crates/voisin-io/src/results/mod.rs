@@ -22,7 +22,7 @@ pub struct ResultFile<'a> {
     pub base_ids: Option<&'a StringIds>,
     /// String ids of the queries, one a row.
     pub query_ids: Option<&'a StringIds>,
-    /// Whether an HDF5 file gets `similarity` beside the distances: the dot product (ip) or the cosine; not for l2.
+    /// Whether HDF5, JSON, csv and tsv get `similarity` beside the distances: the dot product (ip) or the cosine; not for l2.
     pub similarities: bool,
     /// Attributes of an HDF5 file (`data size algo buildtime querytime params`); other formats have no place for them.
     pub attributes: Vec<(String, AttrValue)>,
@@ -102,6 +102,11 @@ fn id_i32(path: &Path, row: usize, id: u64, add: i32) -> Result<i32> {
 }
 
 impl ResultFile<'_> {
+    /// The similarity of a distance, where it is written.
+    fn similarity(&self, distance: f32) -> Option<f32> {
+        self.metric.similarity(distance).filter(|_| self.similarities)
+    }
+
     fn check(&self, path: &Path) -> Result<()> {
         let n = self.neighbors.len();
         if let Some(ids) = self.query_ids

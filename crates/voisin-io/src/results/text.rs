@@ -23,6 +23,8 @@ struct Row<'a> {
 struct Neighbor<'a> {
     id: Name<'a>,
     distance: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
 }
 
 /// `[{"query": 0, "neighbors": [{"id": 7, "distance": 0.5}, ...]}, ...]`, a query a line.
@@ -31,7 +33,8 @@ pub(super) fn json(path: &Path, file: &ResultFile<'_>) -> Result<()> {
     out.write(b"[")?;
     for i in 0..file.neighbors.len() {
         let pairs = file.neighbors.ids(i).iter().zip(file.neighbors.distances(i));
-        let neighbors = pairs.map(|(&id, &distance)| Neighbor { id: file.base_name(id), distance }).collect();
+        let one = |(&id, &distance)| Neighbor { id: file.base_name(id), distance, similarity: file.similarity(distance) };
+        let neighbors = pairs.map(one).collect();
         out.write(if i == 0 { b"\n" } else { b",\n" })?;
         let row = Row { query: file.query_name(i), neighbors };
         serde_json::to_writer(out.out(), &row).map_err(|e| Error::io(path, e.into()))?;
@@ -61,7 +64,7 @@ fn plain(name: Name<'_>) -> Cow<'_, str> {
     }
 }
 
-/// A line a neighbour: query, rank from 1, id, distance.
+/// A line a neighbour: query, rank from 1, id, distance, and similarity where it is asked for.
 fn table<'a>(
     path: &Path,
     file: &'a ResultFile<'_>,
@@ -71,12 +74,14 @@ fn table<'a>(
     let show = |name| show(name).map_err(|what| Error::format(path, what));
     let mut out = AtomicFile::create(path)?;
     let s = separator;
-    out.write(format!("query{s}rank{s}id{s}distance\n").as_bytes())?;
+    let more = file.similarity(0.0).map(|_| format!("{s}similarity")).unwrap_or_default();
+    out.write(format!("query{s}rank{s}id{s}distance{more}\n").as_bytes())?;
     for i in 0..file.neighbors.len() {
         let query = show(file.query_name(i))?;
         for (rank, (&id, d)) in file.neighbors.ids(i).iter().zip(file.neighbors.distances(i)).enumerate() {
             let id = show(file.base_name(id))?;
-            writeln!(out.out(), "{query}{s}{}{s}{id}{s}{d}", rank + 1).map_err(|e| Error::io(path, e))?;
+            let more = file.similarity(*d).map(|x| format!("{s}{x}")).unwrap_or_default();
+            writeln!(out.out(), "{query}{s}{}{s}{id}{s}{d}{more}", rank + 1).map_err(|e| Error::io(path, e))?;
         }
     }
     out.commit()

@@ -67,16 +67,17 @@ pub(super) fn json(file: &InFile, k: Option<usize>) -> Result<Truth> {
     Ok(truth)
 }
 
-/// csv and tsv: query, rank, id, distance.
+/// csv and tsv: query, rank, id, distance, and perhaps more.
 pub(super) fn table(file: &InFile, separator: char, k: Option<usize>) -> Result<Truth> {
     let text = text(file)?;
     let mut records = Records { rest: &text, separator, line: 0 };
     let mut lines = Vec::new();
-    while let Some((number, fields)) = records.next(file)? {
+    while let Some((number, mut fields)) = records.next(file)? {
         let bad = |what: &str| Error::format(file.path(), format!("line {number}: {what}"));
         if number == 1 && fields.get(1).is_some_and(|f| f == "rank") {
             continue;
         }
+        fields.truncate(4); // a similarity may stand after the distance
         let [query, rank, id, distance] =
             <[String; 4]>::try_from(fields).map_err(|_| bad("query, rank, id, distance are expected"))?;
         let rank = rank.trim().parse().map_err(|_| bad("the rank is no number"))?;

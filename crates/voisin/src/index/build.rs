@@ -196,7 +196,11 @@ pub(super) fn is_ours(dir: &Path) -> Result<()> {
             || name.starts_with("model") && name.ends_with(".vsn")
             || super::targets::is_file(&name);
         if !known {
-            return Err(Error::format(dir, format!("exists and is no index (there is {name} in it); choose another folder")));
+            let kind = if entry.path().is_dir() { "folder" } else { "file" };
+            return Err(Error::format(
+                dir,
+                format!("exists and is no index (it holds the {kind} \"{name}\"); choose another folder"),
+            ));
         }
     }
     Ok(())
@@ -364,10 +368,13 @@ pub(super) fn row_ids(source: &dyn Source, ids: &Ids, first: u64) -> Result<RowI
         return Err(Error::param("ids", given.len(), format!("one a row of {}, {}", source.name(), source.len())));
     }
     let twice = |a: usize, b: usize| {
-        let (name, row) = source.locate(b as u64);
-        let (_, earlier) = source.locate(a as u64);
-        let what = format!("stands twice: rows {earlier} and {row} of {name}");
-        Err(Error::Id { id: given.text(b), what })
+        let ((first, earlier), (name, row)) = (source.locate(a as u64), source.locate(b as u64));
+        let place = if first == name {
+            format!("rows {earlier} and {row} of {name}")
+        } else {
+            format!("row {earlier} of {first} and row {row} of {name}")
+        };
+        Err(Error::Id { id: given.text(b), what: format!("stands twice: {place}") })
     };
     match &given {
         IdList::Numbers(n) => {

@@ -27,7 +27,7 @@ impl Index {
     ///
     /// # Errors
     /// No folder; a folder that is named twice; [`Error::Unlike`] for another model, spec, metric, dimension or kind of id;
-    /// [`Error::Id`] for an id in two folders; as [`Index::open`].
+    /// [`Error::SharedId`] for an id in two folders; as [`Index::open`].
     ///
     /// # Example
     /// ```
@@ -182,9 +182,8 @@ fn distinct(opened: &Opened) -> Result<()> {
         shared(&members, |m: Member<'_>, at| m.part.segment.id_at(at))?.map(|(id, a, b)| (id.to_string(), a, b))
     };
     let Some((id, a, b)) = found else { return Ok(()) };
-    let name = |f: usize| opened.folders[f].dir.display();
-    let what = format!("stands in {} and in {}; an id may stand in one of the folders only", name(a.min(b)), name(a.max(b)));
-    Err(Error::Id { id, what })
+    let folder = |f: usize| opened.folders[f].dir.clone();
+    Err(Error::SharedId { id, folders: [folder(a.min(b)), folder(a.max(b))] })
 }
 
 /// The segments whose range of numbers meets that of a segment in another folder.

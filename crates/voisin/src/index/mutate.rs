@@ -28,8 +28,8 @@ fn open_to_change(dir: &Path) -> Result<(Opened, disk::Lock)> {
 /// that of assigning and writing the new vectors, and a look-up of each new id.
 ///
 /// # Errors
-/// An id that exists (without `replace`) or stands twice in the source, ids of another kind than the index has, another
-/// dimension, what reading and writing give.
+/// An id that exists (without `replace`) or stands twice in the source, ids of another kind than the index has, a first number
+/// that is not above those of the index, another dimension, what reading and writing give.
 pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watch) -> Result<AddReport> {
     let clock = Instant::now();
     let (opened, _lock) = open_to_change(dir)?;
@@ -44,6 +44,9 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
     }
     let mut ids = row_ids(source, &params.ids, opened.manifest.next_id)?;
     same_kind(opened.ids(), ids.kind())?;
+    if let Some(first) = params.first_id {
+        ids = counted_from(first, &ids, opened.manifest.next_id, source.len())?;
+    }
     let places = replaced(&opened, &mut ids, source, params.replace)?;
     check_segment_rows(params.segment_rows)?;
     let generation = opened.manifest.generation + 1;
@@ -72,6 +75,21 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
     commit(dir, &mut manifest)?;
     seconds.total = clock.elapsed().as_secs_f64();
     Ok(AddReport { added, replaced: removed, skipped: journal.skipped, n: manifest.n, seconds })
+}
+
+/// Ids from a number that somebody names; `next` is one after the largest of the index.
+fn counted_from(first: u64, ids: &RowIds, next: u64, rows: u64) -> Result<RowIds> {
+    let wrong = |expected: String| Err(Error::param("first-id", first, expected));
+    if !matches!(ids, RowIds::Count { .. }) {
+        return wrong("only where vectors have no ids of their own and are numbered".into());
+    }
+    if first < next {
+        return wrong(format!("{next} or more, above all ids of the index"));
+    }
+    if first.checked_add(rows).is_none_or(|end| end > i64::MAX as u64) {
+        return wrong("numbers up to 2^63 - 1, which result files can hold".into());
+    }
+    Ok(RowIds::Count { first })
 }
 
 fn key(opened: &Opened, source: &dyn Source, params: &AddParams, ids: &RowIds) -> u64 {

@@ -45,7 +45,7 @@ pub enum Ids {
     /// The string ids of the source where it has them, numbers otherwise.
     #[default]
     FromSource,
-    /// Numbers: in a build the row number, from [`BuildParams::first_id`] on; in an addition one after the largest.
+    /// Numbers: in a build the row number, from [`BuildParams::first_id`] on; in an addition from [`AddParams::first_id`].
     Count,
     /// These, one a row of the source.
     Given(IdList),
@@ -249,6 +249,8 @@ pub struct SearchResult {
 pub struct AddParams {
     /// Where ids come from.
     pub ids: Ids,
+    /// The number of the first row, where rows are counted: above all of the index. `None`: one after the largest.
+    pub first_id: Option<u64>,
     /// Replace vectors whose id exists instead of refusing.
     pub replace: bool,
     /// What to do with rows that cannot be ranked.

@@ -59,6 +59,18 @@ pub fn verify(dir: &Path, watch: &dyn Watch) -> Result<VerifyReport> {
     Ok(v.report)
 }
 
+impl Problem {
+    /// What an error says of a file, or of the folder of an index.
+    pub fn new(path: &Path, e: Error) -> Problem {
+        let what = match e {
+            Error::Corrupt { what, .. } => what,
+            Error::Io { source, .. } => source.to_string(),
+            e => e.to_string(),
+        };
+        Problem { path: path.to_owned(), what }
+    }
+}
+
 struct Verifying {
     report: VerifyReport,
     /// Ids of living vectors.
@@ -67,12 +79,7 @@ struct Verifying {
 
 impl Verifying {
     fn problem(&mut self, path: &Path, e: Error) {
-        let what = match e {
-            Error::Corrupt { what, .. } => what,
-            Error::Io { source, .. } => source.to_string(),
-            e => e.to_string(),
-        };
-        self.report.problems.push(Problem { path: path.to_owned(), what });
+        self.report.problems.push(Problem::new(path, e));
     }
 
     fn all(&mut self, path: &Path, wrong: Vec<Error>) {
@@ -113,7 +120,13 @@ impl Verifying {
             return Ok(());
         };
         let segment = Segment::open(&folder, entry, shape, model)?;
-        self.all(&path, segment.blocks.check_all());
+        self.report.vectors += entry.rows;
+        let wrong = segment.blocks.check_all();
+        if !wrong.is_empty() {
+            // whatever else would be found in it is the same damage
+            self.all(&path, wrong);
+            return Ok(());
+        }
         let mut counts = Counts::default();
         for r in 0..segment.runs().len() {
             if let Err(e) = counts.run(&segment, r, shape, model) {
@@ -130,9 +143,7 @@ impl Verifying {
                 self.problem(&path, Error::corrupt(&path, format!("{count} {what}")));
             }
         }
-        self.lookups(&segment, &deleted, &path, manifest.ids)?;
-        self.report.vectors += entry.rows;
-        Ok(())
+        self.lookups(&segment, &deleted, &path, manifest.ids)
     }
 
     /// Every row must be found again by its number and its string, and stand in the index once.
