@@ -71,6 +71,9 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     let why = i.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
     o.line(format!("spec     {}{why}", i.spec));
     o.line(format!("vectors  {} x {}, {}", count(i.n), i.d, i.metric));
+    if let Some(layer) = &i.layer {
+        o.line(format!("adapted  by {layer}: `search` and `add` take it as --adapt"));
+    }
     if i.deleted > 0 {
         o.line(format!(
             "removed  {}; `voisin compact {}` frees their space",

@@ -127,6 +127,12 @@ pub fn table(points: &[Point]) -> String {
     grid(&head, &rows.collect::<Vec<_>>())
 }
 
+/// The first three names, and whether there are more.
+pub fn some<S: AsRef<str>>(names: &[S]) -> String {
+    let first: Vec<&str> = names.iter().take(3).map(AsRef::as_ref).collect();
+    first.join(", ") + if names.len() > 3 { ", ..." } else { "" }
+}
+
 /// Columns under their heads: the first to the left, the others to the right.
 pub fn grid(head: &[String], rows: &[Vec<String>]) -> String {
     let width = |c: usize| rows.iter().map(|r| &r[c]).chain([&head[c]]).map(|s| s.chars().count()).max().unwrap_or(0);

@@ -9,7 +9,7 @@ use voisin_io::read_relevant;
 use crate::common::Context;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round};
-use crate::point::{by_k, grid};
+use crate::point::{by_k, grid, some};
 
 /// Judges `result` by the lists of `relevant` at every k (those usual for its length, where there is none).
 ///
@@ -52,6 +52,14 @@ pub fn by_relevance(result: &str, relevant: &Path, ks: &[usize], cx: &Context) -
         o.set("without_relevant", judged.without);
         let n = count(judged.without as u64);
         o.line(format!("nothing is relevant to {n} queries, which are left out; the first is {first}"));
+    }
+    o.set("missing", judged.missing.len());
+    if !judged.missing.is_empty() {
+        let (n, file) = (count(judged.missing.len() as u64), relevant.display());
+        o.line(format!("{n} queries of {file} are not in the result and do not count; missing are {}", some(&judged.missing)));
+    }
+    if let Some(k) = ks.last().filter(|k| **k > longest) {
+        o.line(format!("k = {k}: no query has more than {} neighbours in the result", count(longest as u64)));
     }
     o.set("result", result).set("relevant", relevant.display().to_string());
     o.set("seconds", Seconds { read: Some(read), total: cx.elapsed(), ..Seconds::default() });

@@ -329,6 +329,7 @@ impl Search {
         if source.is_empty() {
             return Err(Error::Empty { name: source.name() }.into());
         }
+        index.check_layer(&*source)?;
         let (d, expected) = (source.dim(), index.dim());
         if d != expected {
             let context = format!("the index {}", several(&self.dirs));

@@ -171,6 +171,16 @@ pickle.dump(out, open(sys.argv[2], 'wb'))";
         let v = json(&["ilias", "evaluate", "--similarity_file", &theirs, "--dataset_dir", &data, "--k", "40"]);
         FIGURES.iter().for_each(|f| close(&v[f], &want["evaluation"][f], 1e-5));
     }
+    // a file without some of the queries says so
+    let mut fewer = saved(&dir, "similarities.json");
+    let gone: Vec<String> = fewer.as_object().unwrap().keys().take(4).cloned().collect();
+    gone.iter().for_each(|query| drop(fewer.as_object_mut().unwrap().remove(query)));
+    let fewer = dir.write("fewer.json", fewer.to_string());
+    let ask = ["ilias", "evaluate", "--similarity_file", &fewer, "--dataset_dir", &data, "--k", "100"];
+    let (v, text) = (json(&ask), good(&ask));
+    assert_eq!((v["queries"].as_u64(), v["missing"].as_u64()), (Some(9), Some(4)));
+    assert!(text.contains("4 of 13 queries of the data set are not in the file and do not count"), "{text}");
+    assert!(text.contains(&gone[0]) && text.contains("k = 100: no query has more than 40 items"), "{text}");
     // without a taxonomy there are no categories
     let bare = dir.file("bare");
     std::fs::create_dir_all(format!("{bare}/image_ids")).unwrap();
@@ -272,8 +282,64 @@ fn an_index_is_asked_with_the_same_layer_and_expanded() {
     for (a, b) in found["results"].as_array().unwrap().iter().zip(exact["results"].as_array().unwrap()) {
         assert_eq!((&a["query"], &a["ids"]), (&b["query"], &b["ids"]));
     }
-    let error = bad(&["search", &index, "--queries", &queries, "-k", "20"], 1);
-    assert!(error.contains("24 dimensions where 10 are expected"), "{error}");
+    let error = bad(&["search", &index, "--queries", &queries, "-k", "20"], 2);
+    assert!(error.contains("mapped by no layer, where the vectors of") && error.contains("layer.npz"), "{error}");
+}
+
+/// A layer of 24 to 24 dimensions.
+fn square(dir: &Folder, name: &str, seed: u64) -> String {
+    let path = dir.file(name);
+    let tensor =
+        |shape: &[usize], seed| voisin_io::Tensor { shape: shape.to_vec(), data: run::rows(shape.iter().product(), 1, seed) };
+    let state = [("weight".into(), tensor(&[24, 24], seed)), ("bias".into(), tensor(&[24], seed + 1))];
+    voisin_io::write_state(Path::new(&path), &state).unwrap();
+    path
+}
+
+#[test]
+fn an_index_keeps_the_layer_of_its_vectors() {
+    let dir = Folder::new();
+    let (good_layer, other, same) = (square(&dir, "good.npz", 1), square(&dir, "other.npz", 5), square(&dir, "same.pth", 1));
+    let shard = |i: u32| fixture(&format!("ilias/distractors_0000{i}.hdf5"));
+    let (base, more, queries) = (shard(3), shard(2), fixture("ilias/image_queries.hdf5"));
+    let [index, plain] = ["index", "plain"].map(|n| dir.file(n));
+    let build = ["build", "--base", &base, "--index", "IVF4,Flat", "--metric", "ip", "-o"];
+    good(&[&build[..], &[&index, "--adapt", &good_layer]].concat());
+    good(&[&build[..], &[&plain]].concat());
+    assert_eq!(json(&["info", &index])["layer"]["name"], "good.npz");
+    assert!(good(&["info", &index]).contains("adapted  by the layer good.npz ("));
+    assert!(json(&["info", &plain])["layer"].is_null());
+
+    let before = run::tree(Path::new(&index));
+    let ask = |dir: &str, layer: &[&str], code| bad(&[&["search", dir, "--queries", &queries], layer].concat(), code);
+    let add = |dir: &str, layer: &[&str], code| bad(&[&["add", dir, "--base", &more], layer].concat(), code);
+    for (dir, layer, [got, expected]) in [
+        (&index, &["--adapt", &other[..]][..], ["the layer other.npz (", "the layer good.npz ("]),
+        (&index, &[], ["no layer", "the layer good.npz ("]),
+        (&plain, &["--adapt", &other[..]], ["the layer other.npz (", "no layer"]),
+    ] {
+        for error in [ask(dir, layer, 2), add(dir, layer, 2)] {
+            let words = error.split(", where the vectors of").collect::<Vec<_>>();
+            assert!(words.len() == 2 && words[0].contains(got) && words[1].contains(expected), "{error}");
+            assert!(error.contains("--adapt"), "{error}");
+        }
+    }
+    assert!(run::tree(Path::new(&index)) == before, "a refused addition changes nothing");
+    // another index of its model, and both as one
+    let part = dir.file("part");
+    let like = ["build", "--base", &more, "--like", &index, "--first-id", "1000", "-o", &part];
+    assert!(bad(&[&like[..], &["--adapt", &other]].concat(), 2).contains("other.npz"));
+    assert!(bad(&like, 2).contains("no layer"));
+    // the same layer in another file
+    good(&[&like[..], &["--adapt", &same]].concat());
+    good(&["search", &index, &part, "--queries", &queries, "--adapt", &same]);
+    assert!(bad(&["search", &index, &part, "--queries", &queries], 2).contains("no layer"));
+    let whole = dir.file("whole");
+    good(&["merge", &index, &part, "-o", &whole]);
+    assert_eq!(json(&["info", &whole])["layer"], json(&["info", &index])["layer"]);
+    good(&["add", &whole, "--base", &fixture("ilias/distractors_00001.hdf5"), "--adapt", &good_layer]);
+    good(&["compact", &whole]);
+    assert!(bad(&["search", &whole, "--queries", &queries, "--adapt", &other], 2).contains("other.npz"));
 }
 
 #[test]
@@ -300,6 +366,14 @@ fn relevance_of_any_result() {
     assert_eq!((v["queries"].as_u64(), v["without_relevant"].as_u64()), (Some(2), Some(1)));
     let ndcg = (1.0 + 3.0 / 3f64.log2()) / (3.0 + 1.0 / 3f64.log2());
     close(&v["ndcg"]["2"], &((1.0 + ndcg) / 2.0).into(), 1e-6);
+    // queries that the result does not have are counted, and so is a k beyond it
+    let some = dir.write("some.json", r#"{"0": [7], "2": [5], "8": [1], "9": [1], "a": []}"#);
+    let v = json(&["eval", &result, "--relevant", &some]);
+    assert_eq!((v["queries"].as_u64(), v["missing"].as_u64()), (Some(2), Some(2)));
+    let text = good(&["eval", &result, "--relevant", &some, "-k", "1,100"]);
+    assert!(text.contains("2 queries of") && text.contains("do not count; missing are 8, 9"), "{text}");
+    assert!(text.contains("k = 100: no query has more than 2 neighbours"), "{text}");
+    assert!(!good(&["eval", &result, "--relevant", &graded]).contains("no query has more"));
     let wrong = dir.write("wrong.json", r#"{"nobody": ["x"]}"#);
     assert!(
         bad(&["eval", &result, "--relevant", &wrong], 1).contains("nothing is relevant to any of its queries (the first is 0)")
@@ -326,6 +400,11 @@ fn bad_data_is_named_and_leaves_nothing() {
         "{error}"
     );
     assert!(refused(&["--total_distractors", "0"], 2).contains("total_distractors = 0"));
+    let (queries, positives, out) = (at("image_queries.hdf5"), at("positives.hdf5"), dir.file("out"));
+    let alone = ["ilias", "search", "--query_hdf5", &queries, "--positive_hdf5", &positives, "--save_dir", &out];
+    let error = bad(&[&alone[..], &["--total_distractors", "3"]].concat(), 2);
+    assert!(error.contains("total_distractors = 3: without --distractor_hdf5"), "{error}");
+    assert!(!Path::new(&out).join("similarities.json").exists());
     assert!(refused(&["--distractor_hdf5", &at("distractors_00000.hdf5")], 2).contains("no {idx}"));
     assert!(refused(&["--query_hdf5", "nowhere.hdf5"], 1).contains("nowhere.hdf5: no such file"));
     let narrow = dir.file("narrow.npz");

@@ -24,6 +24,8 @@ pub struct Judgements {
     pub without: usize,
     /// The first of them.
     pub first_without: Option<String>,
+    /// Queries (or instances) to which something is relevant and that the result does not have, sorted.
+    pub missing: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -84,8 +86,9 @@ impl Id {
 }
 
 impl Relevant {
-    fn of(&self, query: &str) -> Option<&HashMap<String, f64>> {
-        self.0.get(query).or_else(|| self.0.get(instance_of(query))).filter(|items| !items.is_empty())
+    fn of(&self, query: &str) -> Option<(&str, &HashMap<String, f64>)> {
+        let found = self.0.get_key_value(query).or_else(|| self.0.get_key_value(instance_of(query)));
+        found.map(|(name, items)| (&name[..], items)).filter(|found| !found.1.is_empty())
     }
 
     /// Judges a result: a table of neighbours (see [`read_neighbors`]), or similarities of ILIAS. Nothing beyond the first `k`
@@ -95,13 +98,13 @@ impl Relevant {
     /// What reading gives; [`Error::Format`] if nothing is relevant to any of its queries.
     pub fn judge(&self, result: &str, k: Option<usize>) -> Result<Judgements> {
         let path = FileSpec::parse(result).path;
-        let mut out = Judgements::default();
+        let (mut out, mut asked) = (Judgements::default(), HashSet::new());
         let head = InFile::open(&path)?.head(64)?;
         if matches!(head.trim_ascii_start().first(), Some(b'{' | 0x80)) {
             let all = read_similarities(&path)?;
             for (query, mut row) in all.queries.iter().zip(all.rows) {
                 row.sort_by(|a, b| b.1.total_cmp(&a.1));
-                out.add(self, query, row.iter().map(|&(i, _)| all.items.get(i as usize)));
+                out.add(self.of(query), &mut asked, query, row.iter().map(|&(i, _)| all.items.get(i as usize)));
             }
         } else {
             let table = read_neighbors(result, k)?;
@@ -110,15 +113,18 @@ impl Relevant {
                 let ids = table.neighbors.ids(q);
                 let query = table.query_ids.as_ref().map_or_else(|| q.to_string(), |names| names.get(q).to_owned());
                 match &table.strings {
-                    Some(names) => out.add(self, &query, (first..first + ids.len()).map(|i| names.get(i))),
+                    Some(names) => out.add(self.of(&query), &mut asked, &query, (first..first + ids.len()).map(|i| names.get(i))),
                     None => {
                         let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
-                        out.add(self, &query, ids.iter().map(String::as_str));
+                        out.add(self.of(&query), &mut asked, &query, ids.iter().map(String::as_str));
                     }
                 }
                 first += ids.len();
             }
         }
+        let left = self.0.iter().filter(|(name, items)| !items.is_empty() && !asked.contains(&name[..]));
+        out.missing = left.map(|(name, _)| name.clone()).collect();
+        out.missing.sort_unstable();
         match (&out.first_without, out.rows.is_empty()) {
             (Some(first), true) => {
                 Err(Error::format(path, format!("nothing is relevant to any of its queries (the first is {first})")))
@@ -130,12 +136,19 @@ impl Relevant {
 }
 
 impl Judgements {
-    fn add<'a>(&mut self, relevant: &Relevant, query: &str, items: impl Iterator<Item = &'a str>) {
-        let Some(graded) = relevant.of(query) else {
+    fn add<'a, 'r>(
+        &mut self,
+        relevant: Option<(&'r str, &HashMap<String, f64>)>,
+        asked: &mut HashSet<&'r str>,
+        query: &str,
+        items: impl Iterator<Item = &'a str>,
+    ) {
+        let Some((name, graded)) = relevant else {
             self.without += 1;
             self.first_without.get_or_insert_with(|| query.to_owned());
             return;
         };
+        asked.insert(name);
         let mut seen = HashSet::new();
         let grade = |id: &'a str| graded.get(id).copied().filter(|_| seen.insert(id)).unwrap_or(0.0);
         let grades = items.map(grade).collect();

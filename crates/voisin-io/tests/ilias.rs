@@ -111,7 +111,8 @@ fn lists_name_their_line() {
     assert!(error("").contains("no ids in positive_ids.txt"));
     list("positive_ids.txt", "b/1,0.5,3\n");
     let lists = read_lists(dir.path(), None).unwrap();
-    assert_eq!((lists.queries.len(), lists.positives, lists.taxonomy, lists.instances.len()), (2, 1, false, 2));
+    let queries: usize = lists.queries.iter().map(|list| list.len()).sum();
+    assert_eq!((queries, lists.positives, lists.taxonomy, lists.instances.len()), (2, 1, false, 2));
     let taxonomy = dir.path().join("taxonomy.json");
     std::fs::write(&taxonomy, "{\"kind\": [\"b\"]}").unwrap();
     assert!(read_lists(dir.path(), None).err().unwrap().to_string().contains("taxonomy.json"));

@@ -3,6 +3,8 @@
 use crate::transform::Linear;
 use crate::{Error, Matrix, Metric, Result, Source, StringIds, Vectors};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Rows mapped at a time, so that the rows before the map take little memory beside those after it.
@@ -17,6 +19,35 @@ const PIECE: usize = 4096;
 pub struct Layer {
     linear: Linear,
     digest: u64,
+}
+
+/// Which layer vectors were mapped by: an index keeps it, so that no others join those in it or are asked for among them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LayerId {
+    /// Name of its file.
+    pub name: String,
+    /// Digest of weights and bias, 16 hexadecimal digits.
+    pub digest: String,
+}
+
+/// Files of other names may hold the same layer.
+impl PartialEq for LayerId {
+    fn eq(&self, other: &LayerId) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for LayerId {}
+
+impl std::fmt::Display for LayerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the layer {} ({})", self.name, self.digest)
+    }
+}
+
+/// A layer or its lack in words.
+pub(crate) fn layer_name(layer: Option<&LayerId>) -> String {
+    layer.map_or_else(|| "no layer".to_owned(), LayerId::to_string)
 }
 
 impl Layer {
@@ -75,6 +106,7 @@ pub(crate) fn unit(row: &mut [f32]) {
 pub struct Adapted {
     inner: Box<dyn Source>,
     layer: Arc<Layer>,
+    id: LayerId,
 }
 
 impl Adapted {
@@ -87,7 +119,9 @@ impl Adapted {
             let context = format!("the layer {name} maps {} dimensions to {}", layer.d_in(), layer.d_out());
             return Err(Error::Dimension { name: inner.name(), expected: layer.d_in(), got: inner.dim(), context });
         }
-        Ok(Adapted { inner, layer })
+        let file = Path::new(name).file_name().map_or_else(|| name.to_owned(), |n| n.to_string_lossy().into_owned());
+        let id = LayerId { name: file, digest: format!("{:016x}", layer.digest) };
+        Ok(Adapted { inner, layer, id })
     }
 }
 
@@ -135,6 +169,10 @@ impl Source for Adapted {
 
     fn fingerprint(&self) -> u64 {
         self.inner.fingerprint() ^ self.layer.digest
+    }
+
+    fn layer(&self) -> Option<LayerId> {
+        Some(self.id.clone())
     }
 
     fn overhead(&self, rows: usize) -> u64 {

@@ -106,6 +106,18 @@ pub enum Error {
         /// What differs, and the other folder.
         what: String,
     },
+    /// Vectors mapped by another layer than those of the index, or by none.
+    #[error("{name}: mapped by {got}, where the vectors of {} are mapped by {expected}", path.display())]
+    Layer {
+        /// The vectors.
+        name: String,
+        /// Folder of the index.
+        path: PathBuf,
+        /// Their layer, or "no layer".
+        got: String,
+        /// The layer of the index, or "no layer".
+        expected: String,
+    },
     /// An id that is already in the index (`add`) or not in it (`remove`, `search --id`).
     #[error("id {id}: {what}")]
     Id {
@@ -160,7 +172,7 @@ impl Error {
 
     /// Whether the call was wrong (exit code 2) rather than the data (exit code 1).
     pub fn is_usage(&self) -> bool {
-        matches!(self, Error::Param { .. } | Error::Spec { .. })
+        matches!(self, Error::Param { .. } | Error::Spec { .. } | Error::Layer { .. })
     }
 
     /// What the user can do about it, where there is something better to say than the message.
@@ -178,6 +190,10 @@ impl Error {
             Error::Corrupt { .. } => "`voisin verify DIR` lists every damaged file; restore it or build again".into(),
             Error::Unfinished { .. } => "`voisin job status PLAN` says what is left to do".into(),
             Error::NewerFormat { .. } => "use the version of voisin that wrote it, or a newer one".into(),
+            Error::Layer { .. } => {
+                "--adapt must name the layer that the index was built with, and only where there was one; `voisin info DIR` shows it"
+                    .into()
+            }
             Error::Unlike { .. } => {
                 "only indexes of one model go together; `voisin build --like DIR` builds another one with the model of DIR".into()
             }

@@ -40,7 +40,7 @@ mod subset;
 mod transform;
 pub mod watch;
 
-pub use adapt::{Adapted, Layer};
+pub use adapt::{Adapted, Layer, LayerId};
 pub use error::{Error, Result};
 pub use id_set::IdSet;
 pub use index::{Index, SearchParams, SearchResult};

@@ -61,6 +61,11 @@ pub trait Source: Send + Sync {
         0
     }
 
+    /// The layer that its rows pass through as they are read.
+    fn layer(&self) -> Option<crate::LayerId> {
+        None
+    }
+
     /// Whether a single row is read at about the cost of its bytes, without what stands around it.
     fn seeks(&self) -> bool {
         false

@@ -104,6 +104,10 @@ impl Source for Subset {
         self.inner.fingerprint() ^ xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(&self.rows))
     }
 
+    fn layer(&self) -> Option<crate::LayerId> {
+        self.inner.layer()
+    }
+
     fn overhead(&self, rows: usize) -> u64 {
         // rows may lie far apart: a span, and what the reader needs for it
         let span = (rows as u64).saturating_mul(GAP).min(SPAN);

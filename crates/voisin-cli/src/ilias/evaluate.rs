@@ -10,7 +10,7 @@ use voisin_io::ilias::{read_lists, read_similarities, write_report};
 use crate::common::{Context, check_folder};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round};
-use crate::point::grid;
+use crate::point::{grid, some};
 
 const EXAMPLES: &str = "Examples:
   voisin ilias evaluate --similarity_file sims/similarities.json --dataset_dir ilias
@@ -20,7 +20,8 @@ const EXAMPLES: &str = "Examples:
 The folder of the data set holds image_ids/ (image_query_ids.txt, text_query_ids.txt,
 positive_ids.txt) and taxonomy.json. AP@k is the sum of the precision at each positive among the
 first k, divided by min(k, positives); items of equal similarity count as found together. The oracle
-is the share of the positives among the first k. All figures are percent.";
+is the share of the positives among the first k. All figures are percent. Queries of the data set
+that the file does not have are named and do not count.";
 
 /// mAP@k of a file of similarities: over all queries, by scale, clutter and category
 #[derive(Args, Debug)]
@@ -62,6 +63,17 @@ impl Evaluate {
             e => e.into(),
         })?;
         let mut o = self.outcome(&report, lists.taxonomy);
+        let missing = lists.missing(&found.queries);
+        o.set("missing", missing.len());
+        if !missing.is_empty() {
+            let (n, all) = (count(missing.len() as u64), count((missing.len() + report.queries.len()) as u64));
+            let left = "are not in the file and do not count: the means are over those that are";
+            o.line(format!("{n} of {all} queries of the data set {left}; missing are {}", some(&missing)));
+        }
+        let longest = found.rows.iter().map(Vec::len).max().unwrap_or(0);
+        if longest < self.k {
+            o.line(format!("k = {}: no query has more than {} items in the file", self.k, count(longest as u64)));
+        }
         if let Some(out) = &self.result_file {
             write_report(out, &report)?;
             o.set("out", out.display().to_string()).line(format!("written to {}", out.display()));

@@ -45,9 +45,9 @@ pub struct Search {
     /// Features of the distractors; {idx} in it becomes 00000, 00001, ...
     #[arg(long = "distractor_hdf5", alias = "distractor-hdf5", value_name = "TEMPLATE")]
     distractor_hdf5: Option<String>,
-    /// Number of files of distractors
-    #[arg(long = "total_distractors", alias = "total-distractors", value_name = "N", default_value_t = 1)]
-    total_distractors: usize,
+    /// Number of files of distractors [default: 1]
+    #[arg(long = "total_distractors", alias = "total-distractors", value_name = "N")]
+    total_distractors: Option<usize>,
     /// Search only distractors whose id has one of these after its slash: a text file with one on each line. Positives
     /// are always searched
     #[arg(long = "selected_ids", aliases = ["selected-ids", "selected"], value_name = "FILE")]
@@ -88,6 +88,13 @@ impl Search {
     /// A shard that is missing, files of other dimensions, features that cannot be ranked, selected ids of which none is
     /// there, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        if let (Some(n), None) = (self.total_distractors, &self.distractor_hdf5) {
+            let message = format!("total_distractors = {n}: without --distractor_hdf5 only the positives are searched");
+            return Err(Fail::usage(
+                message,
+                "pass --distractor_hdf5 'features_distractors_{idx}.hdf5', or leave --total_distractors out",
+            ));
+        }
         self.remarks(cx);
         let out = self.out()?;
         let (base, positives, files) = self.base()?;
@@ -139,9 +146,10 @@ impl Search {
             cx.screen.say(&format!("--use_gpu {value} is ignored: the search runs on the CPU"));
         }
         if let Some(template) = self.distractor_hdf5.as_ref().filter(|t| t.contains("{idx}")) {
-            let next = shard(template, self.total_distractors);
+            let n = self.total_distractors.unwrap_or(1);
+            let next = shard(template, n);
             if next.is_file() {
-                let (n, next) = (self.total_distractors, next.display());
+                let next = next.display();
                 cx.screen.say(&format!("--total_distractors {n}: {next} is there too, and not searched"));
             }
         }
@@ -162,7 +170,7 @@ impl Search {
     /// Positives and distractors, mapped where there is a layer; how many positives, and how many files of both.
     fn base(&self) -> Result<(Box<dyn Source>, u64, usize)> {
         let distractors = match &self.distractor_hdf5 {
-            Some(template) => shards(template, self.total_distractors)?,
+            Some(template) => shards(template, self.total_distractors.unwrap_or(1))?,
             None => Vec::new(),
         };
         let (base, positives) = open_base(&self.positive_hdf5, &distractors)?;

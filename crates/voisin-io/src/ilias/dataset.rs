@@ -1,6 +1,6 @@
 //! The lists of a data set: `image_ids/*.txt` and `taxonomy.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use voisin::eval::ilias::{Instances, Positive};
@@ -10,8 +10,8 @@ use voisin::{Error, Result, StringIds};
 pub struct Lists {
     /// Instances, positives, categories.
     pub instances: Instances,
-    /// Ids of image and text queries.
-    pub queries: StringIds,
+    /// Ids of image and of text queries.
+    pub queries: [StringIds; 2],
     /// Number of positives.
     pub positives: usize,
     /// Whether there is a taxonomy.
@@ -26,24 +26,35 @@ pub struct Lists {
 /// named but is not there, or is no such JSON.
 pub fn read_lists(dir: &Path, taxonomy: Option<&Path>) -> Result<Lists> {
     let ids = dir.join("image_ids");
-    let mut queries = StringIds::default();
-    for list in ["image_query_ids.txt", "text_query_ids.txt"] {
+    let queries = |list: &str| -> Result<StringIds> {
         let text = text(&ids.join(list))?;
-        lines(&text).for_each(|(_, line)| queries.push(line.split(',').next().unwrap_or(line).trim()));
-    }
+        Ok(lines(&text).map(|(_, line)| line.split(',').next().unwrap_or(line).trim()).collect())
+    };
+    let queries = [queries("image_query_ids.txt")?, queries("text_query_ids.txt")?];
+    let all: StringIds = queries.iter().flat_map(StringIds::iter).collect();
     let path = ids.join("positive_ids.txt");
     let positives = positives(&path, &text(&path)?)?;
     let beside = dir.join("taxonomy.json");
     let taxonomy = taxonomy.or_else(|| beside.is_file().then_some(&beside));
     let categories = taxonomy.map(read_taxonomy).transpose()?;
-    if queries.is_empty() || positives.is_empty() {
-        let which = if queries.is_empty() { "image_query_ids.txt and text_query_ids.txt" } else { "positive_ids.txt" };
+    if all.is_empty() || positives.is_empty() {
+        let which = if all.is_empty() { "image_query_ids.txt and text_query_ids.txt" } else { "positive_ids.txt" };
         return Err(Error::format(&ids, format!("no ids in {which}")));
     }
     let (n, taxonomy) = (positives.len(), categories.is_some());
-    let instances = Instances::new(&queries, positives, categories.unwrap_or_default());
+    let instances = Instances::new(&all, positives, categories.unwrap_or_default());
     let instances = instances.map_err(|e| Error::format(&path, e.to_string()))?;
     Ok(Lists { instances, queries, positives: n, taxonomy })
+}
+
+impl Lists {
+    /// Queries of the data set that a file of these does not have: of the image queries where it has any of them, of the text
+    /// queries likewise.
+    pub fn missing(&self, found: &StringIds) -> Vec<&str> {
+        let found: HashSet<&str> = found.iter().collect();
+        let asked = self.queries.iter().filter(|list| list.iter().any(|id| found.contains(id)));
+        asked.flat_map(StringIds::iter).filter(|id| !found.contains(id)).collect()
+    }
 }
 
 fn text(path: &Path) -> Result<String> {

@@ -9,7 +9,7 @@ use super::params::{BuildParams, BuildReport, IdList, Ids};
 use super::segment::Shape;
 use super::store::{Job, check_segment_rows};
 use super::{calibrate, disk, opened, pairs, route};
-use crate::{Error, PartitionSpec, Result, Source, Spec, TransformSpec, Watch};
+use crate::{Error, LayerId, PartitionSpec, Result, Source, Spec, TransformSpec, Watch};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
@@ -41,7 +41,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// ```
 pub fn build(base: &dyn Source, dir: &Path, params: &BuildParams, watch: &dyn Watch) -> Result<BuildReport> {
     let clock = Instant::now();
-    let size = Size { n: base.len(), d: base.dim(), name: &base.name() };
+    let size = Size { n: base.len(), d: base.dim(), name: &base.name(), layer: base.layer() };
     let (spec, reason) = choose(&size, params)?;
     check(&size, &spec, params)?;
     calibrate::check_queries(base, params)?;
@@ -65,6 +65,7 @@ pub(super) fn choose(base: &Size<'_>, params: &BuildParams) -> Result<(Spec, Opt
     if let Some(like) = &params.like {
         let other = Manifest::load(like)?;
         let name = |what: String| Error::Unlike { path: like.clone(), what };
+        other.check_layer(like, base.layer.as_ref(), base.name)?;
         if other.d != base.d {
             let context = format!("the index {}", like.display());
             return Err(Error::Dimension { name: base.name.to_owned(), expected: other.d, got: base.d, context });
@@ -92,6 +93,7 @@ pub(super) struct Size<'a> {
     pub(super) n: u64,
     pub(super) d: usize,
     pub(super) name: &'a str,
+    pub(super) layer: Option<LayerId>,
 }
 
 pub(super) fn check(base: &Size<'_>, spec: &Spec, params: &BuildParams) -> Result<()> {
@@ -249,6 +251,7 @@ fn run(
         generation,
         model: journal.model.clone().expect("written before the segments"),
         calibration: None,
+        layer: base.layer(),
         job: None,
         missing: vec![],
         nprobe: None,

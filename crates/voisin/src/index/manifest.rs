@@ -3,7 +3,8 @@
 
 use super::disk;
 use super::job::Missing;
-use crate::{Error, Metric, Result, Spec};
+use crate::adapt::layer_name;
+use crate::{Error, LayerId, Metric, Result, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
@@ -94,6 +95,9 @@ pub(super) struct Manifest {
     pub(super) model: FileEntry,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) calibration: Option<FileEntry>,
+    /// The layer that all its vectors were mapped by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) layer: Option<LayerId>,
     /// Digest of the plan, where it was built in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) job: Option<Digest>,
@@ -135,6 +139,15 @@ impl Manifest {
 
     pub(super) fn parsed_spec(&self) -> Result<Spec> {
         Spec::parse(&self.spec)
+    }
+
+    /// Refuses vectors that another layer has mapped, or none.
+    pub(super) fn check_layer(&self, dir: &Path, layer: Option<&LayerId>, name: &str) -> Result<()> {
+        if layer == self.layer.as_ref() {
+            return Ok(());
+        }
+        let (got, expected) = (layer_name(layer), layer_name(self.layer.as_ref()));
+        Err(Error::Layer { name: name.to_owned(), path: dir.to_owned(), got, expected })
     }
 
     pub(super) fn deleted(&self) -> u64 {

@@ -9,6 +9,7 @@ use super::Index;
 use super::manifest::{IdKind, Manifest};
 use super::opened::{Opened, Part};
 use super::params::FolderInfo;
+use crate::adapt::layer_name;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::cmp::Reverse;
@@ -98,6 +99,9 @@ pub(super) fn same(first: &Opened, dir: &Path, manifest: &Manifest) -> Result<()
     };
     if a.d != manifest.d {
         return unlike("dimensions", manifest.d.to_string(), a.d.to_string());
+    }
+    if a.layer != manifest.layer {
+        return unlike("mapped by", layer_name(manifest.layer.as_ref()), layer_name(a.layer.as_ref()));
     }
     if a.metric != manifest.metric {
         return unlike("metric", manifest.metric.to_string(), a.metric.to_string());

@@ -68,7 +68,7 @@ pub use targets::{Calibration, Promise};
 pub use verify::verify;
 
 use crate::partition::Partition;
-use crate::{Error, Metric, Result, Spec};
+use crate::{Error, Metric, Result, Source, Spec};
 use manifest::IdKind;
 use opened::Opened;
 use std::path::Path;
@@ -100,6 +100,14 @@ impl Index {
     /// How its vectors are compared.
     pub fn metric(&self) -> Metric {
         self.0.manifest.metric
+    }
+
+    /// Refuses queries that another layer has mapped than the vectors of the index, or none where these were mapped.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] with both layers.
+    pub fn check_layer(&self, queries: &dyn Source) -> Result<()> {
+        self.0.manifest.check_layer(&self.0.dir, queries.layer().as_ref(), &queries.name())
     }
 
     /// Number of vectors.
@@ -146,6 +154,7 @@ impl Index {
             spec: m.spec.clone(),
             reason: m.reason.clone(),
             metric: m.metric,
+            layer: m.layer.clone(),
             n: m.n,
             d: m.d,
             deleted: m.deleted(),

@@ -37,6 +37,7 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
     if source.is_empty() {
         return Err(Error::Empty { name: source.name() });
     }
+    opened.manifest.check_layer(dir, source.layer().as_ref(), &source.name())?;
     if source.dim() != d {
         let context = format!("the index has {d}");
         return Err(Error::Dimension { name: source.name(), expected: d, got: source.dim(), context });

@@ -373,6 +373,9 @@ pub struct IndexInfo {
     pub reason: Option<String>,
     /// Metric.
     pub metric: Metric,
+    /// The layer that its vectors were mapped by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<crate::LayerId>,
     /// Vectors.
     pub n: u64,
     /// Dimensions.

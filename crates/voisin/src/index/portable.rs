@@ -220,6 +220,7 @@ fn write(dir: &Path, name: &str, index: &Portable<'_>, model: Model, watch: &dyn
         generation,
         model: entry,
         calibration: None,
+        layer: None,
         nprobe: index.nprobe.map(|n| n.max(1)),
         refine: index.refine_factor,
         job: None,

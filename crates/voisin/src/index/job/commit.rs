@@ -233,6 +233,7 @@ pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result
         generation: GENERATION,
         model: model.clone(),
         calibration: None,
+        layer: None,
         nprobe: None,
         refine: None,
         job: Some(Digest(plan.digest())),

@@ -122,7 +122,7 @@ impl Plan {
         let mut build = params.build;
         let n = rows_of(&inputs)?;
         problems(&inputs, params.allow_missing)?;
-        let size = Size { n, d: params.d, name: "the inputs" };
+        let size = Size { n, d: params.d, name: "the inputs", layer: None };
         let (spec, reason) = choose(&size, &build)?;
         check(&size, &spec, &build)?;
         for (needs, file) in [(matches!(spec.partition, PartitionSpec::Paired { .. }), "captions"), (spec.router, "queries")] {

@@ -97,7 +97,7 @@ pub fn train(plan: &Plan, dir: &Path, files: &dyn Inputs, params: &RunParams, wa
     let there = present(plan, files, inputs, &all, params.allow_missing)?.0;
     let with = plan.with(params, &there)?;
     let source = PartSource::new(files, inputs, there.into_iter().map(|t| t.0).collect(), plan.dim());
-    build::check(&build::Size { n: source.len(), d: plan.dim(), name: &source.name() }, plan.spec(), &with)?;
+    build::check(&build::Size { n: source.len(), d: plan.dim(), name: &source.name(), layer: None }, plan.spec(), &with)?;
     calibrate::check_queries(&source, &with)?;
     route::check(plan.spec(), &with)?;
     pairs::check(&source, plan.spec(), &with)?;
