@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use voisin::index::{BuildParams, BuildReport, CalibrationInfo, Captions, Index, build};
 use voisin::partition::{KMeansParams, PAIRED_ITERATIONS, Precision, RouterParams, TrainParams};
-use voisin::{Error, Matrix, Metric, PartitionSpec, Source, Spec, StringIds, read_all};
+use voisin::{Error, Matrix, Metric, OnBad, PartitionSpec, Source, Spec, StringIds, read_good};
 use voisin_io::read_neighbors;
 
 use crate::common::{AdaptArgs, Bad, BaseArgs, Context, check_limit, choose_metric, open_queries, parse_bytes, parse_metric};
@@ -99,10 +99,12 @@ impl BuildArgs {
     /// All that is no data: neither model nor queries, which are files.
     ///
     /// # Errors
-    /// A spec that cannot be read.
+    /// A spec that cannot be read; options of what it does not have.
     pub fn params(&self, metric: Metric, on_bad: Bad, cx: &Context) -> Result<BuildParams> {
+        let spec = self.index.as_deref().map(Spec::parse).transpose()?;
+        self.paired.check(spec.as_ref(), self.like.is_some())?;
         Ok(BuildParams {
-            spec: self.index.as_deref().map(Spec::parse).transpose()?,
+            spec,
             metric,
             calibrate: self.calibrate,
             seed: cx.common.seed,
@@ -221,21 +223,59 @@ pub struct PairedArgs {
 }
 
 impl PairedArgs {
+    /// Refuses options of a router or of paired k-means where the index has none, or takes over that of another.
+    fn check(&self, spec: Option<&Spec>, like: bool) -> Result<()> {
+        let router = ("has no router", spec.is_some_and(|s| s.router), "'IVF1024(router),RaBitQ4' --queries FILE");
+        let paired = spec.is_some_and(|s| matches!(s.partition, PartitionSpec::Paired { .. }));
+        let paired = ("has no centroids among captions", paired, "Paired1024,SQ4 --captions FILE");
+        let given = [
+            ("router-k", self.router_k, router),
+            ("router-epochs", self.router_epochs, router),
+            ("paired-niter", self.paired_niter, paired),
+        ];
+        for (name, value, (lacks, has, such)) in given {
+            let Some(value) = value.filter(|_| like || !has) else { continue };
+            let what = match spec {
+                _ if like => "nothing is learned beside --like".to_owned(),
+                Some(spec) => format!("{spec} {lacks}"),
+                None => format!("the index that is chosen without --index {lacks}"),
+            };
+            return Err(Fail::usage(
+                format!("{name} = {value}: {what}"),
+                format!("leave --{name} out, or build such as --index {such}"),
+            ));
+        }
+        Ok(())
+    }
+
     fn router(&self) -> RouterParams {
         let usual = RouterParams::default();
         RouterParams { epochs: self.router_epochs.unwrap_or(usual.epochs), k: self.router_k.unwrap_or(usual.k), ..usual }
     }
 }
 
-/// The captions of files, and the image of each where another file says it; `ids` are those of the images.
+/// What captions belong to.
+pub struct Images<'a> {
+    /// What to call them.
+    pub name: &'a str,
+    /// Their number.
+    pub n: u64,
+    /// How they are compared.
+    pub metric: Metric,
+    /// Their ids.
+    pub ids: &'a dyn Fn() -> Result<Option<StringIds>>,
+}
+
+/// The captions of files, and the image of each where another file says it. Says so where that file goes by another metric.
 ///
 /// # Errors
-/// What reading gives; pairs by strings, where the images have none.
+/// What reading gives; pairs that are not one a caption, of images that are not there, or by strings, where the images have none.
 pub fn read_captions(
     captions: &[String],
     pairs: Option<&str>,
-    ids: impl FnOnce() -> Result<Option<StringIds>>,
+    images: &Images<'_>,
     adapt: &AdaptArgs,
+    cx: &Context,
 ) -> Result<Option<Captions>> {
     if captions.is_empty() {
         return Ok(None);
@@ -243,14 +283,32 @@ pub fn read_captions(
     let source: Arc<dyn Source> = adapt.over(open_queries(captions)?)?.into();
     let Some(file) = pairs else { return Ok(Some(Captions { source, pairs: None })) };
     let mut table = read_neighbors(file, Some(1))?;
-    if let Some(ids) = ids()? {
+    if let Some(ids) = (images.ids)()? {
         table.number(&ids)?;
     }
     if table.only_strings {
         let hint = "write the pairs with row numbers, as `voisin pair -o pairs.h5` does";
         return Err(Fail::data(format!("{file}: string ids, but the base has none"), hint));
     }
-    let pairs = (0..table.neighbors.len()).map(|i| table.neighbors.ids(i).first().copied()).collect();
+    if table.neighbors.len() as u64 != source.len() {
+        let (rows, captions) = (count(table.neighbors.len() as u64), count(source.len()));
+        let message = format!("{file} has {rows} rows, {} {captions} captions", source.name());
+        return Err(Fail::data(
+            message,
+            "pairs are a row for each caption, as `voisin pair --base IMAGES --queries CAPTIONS` writes them",
+        ));
+    }
+    let image = |row: usize| table.neighbors.ids(row).first().copied();
+    if let Some((row, id)) =
+        (0..table.neighbors.len()).find_map(|row| image(row).filter(|id| *id >= images.n).map(|id| (row, id)))
+    {
+        let message = format!("{file}, row {row}: image {id}, where the rows of {} are 0 to {}", images.name, images.n - 1);
+        return Err(Fail::data(message, "pairs name images by their row, counted from 0; -1 stands for none"));
+    }
+    if let Some(metric) = table.metric.filter(|m| *m != images.metric) {
+        cx.screen.say(&format!("{file}: pairs by {metric}, where the index is built for {}", images.metric));
+    }
+    let pairs = (0..table.neighbors.len()).map(image).collect();
     Ok(Some(Captions { source, pairs: Some(pairs) }))
 }
 
@@ -308,14 +366,18 @@ impl Build {
         self.how.check_limit(base.len(), base.dim())?;
         let metric = self.how.metric_of(&*base, cx)?;
         let (captions, pairs) = (&self.how.paired.captions, self.how.paired.pairs.as_deref());
+        let rest = self.how.params(metric, self.base.on_bad, cx)?;
+        let (queries, skipped) = calibration_queries(&self.how.queries, &self.adapt, base.dim(), metric, rest.on_bad)?.unzip();
+        let images = Images { name: &base.name(), n: base.len(), metric, ids: &|| Ok(base.ids()?) };
         let params = BuildParams {
-            queries: calibration_queries(&self.how.queries, &self.adapt, base.dim(), metric)?,
-            captions: read_captions(captions, pairs, || Ok(base.ids()?), &self.adapt)?,
+            queries,
+            captions: read_captions(captions, pairs, &images, &self.adapt, cx)?,
             model: self.how.model().map(read_mlp).transpose()?,
-            ..self.how.params(metric, self.base.on_bad, cx)?
+            ..rest
         };
         let report = build(&*base, &self.out, &params, &cx.screen)?;
         let mut o = self.outcome(&report, cx);
+        skipped_queries(skipped, &mut o);
         targets(Index::open(&self.out)?.info().calibration.as_ref(), &mut o);
         Ok(o)
     }
@@ -387,11 +449,17 @@ impl Build {
     }
 }
 
-/// The queries that recall targets are calibrated on, where there are files of them.
+/// The queries that recall targets are calibrated on, where there are files of them, and how many `on_bad` left out.
 ///
 /// # Errors
 /// Another dimension than the base has; what reading gives.
-pub fn calibration_queries(files: &[String], adapt: &AdaptArgs, d: usize, metric: Metric) -> Result<Option<Matrix>> {
+pub fn calibration_queries(
+    files: &[String],
+    adapt: &AdaptArgs,
+    d: usize,
+    metric: Metric,
+    on_bad: OnBad,
+) -> Result<Option<(Matrix, u64)>> {
     if files.is_empty() {
         return Ok(None);
     }
@@ -403,7 +471,15 @@ pub fn calibration_queries(files: &[String], adapt: &AdaptArgs, d: usize, metric
         let (name, got) = (source.name(), source.dim());
         return Err(Error::Dimension { name, expected: d, got, context: "the base".into() }.into());
     }
-    Ok(Some(read_all(&*source, metric)?))
+    Ok(Some(read_good(&*source, metric, on_bad)?))
+}
+
+/// How many queries were left out, as key and line.
+pub fn skipped_queries(skipped: Option<u64>, o: &mut Outcome) {
+    o.set_some("skipped_queries", skipped);
+    if let Some(n) = skipped.filter(|n| *n > 0) {
+        o.line(format!("{} queries that cannot be ranked were left out", count(n)));
+    }
 }
 
 /// What a calibration promises, as key and line.

@@ -337,7 +337,7 @@ fn an_index_keeps_the_layer_of_its_vectors() {
     let whole = dir.file("whole");
     good(&["merge", &index, &part, "-o", &whole]);
     assert_eq!(json(&["info", &whole])["layer"], json(&["info", &index])["layer"]);
-    good(&["add", &whole, "--base", &fixture("ilias/distractors_00001.hdf5"), "--adapt", &good_layer]);
+    good(&["add", &whole, "--base", &fixture("ilias/distractors_00000.hdf5"), "--adapt", &good_layer]);
     good(&["compact", &whole]);
     assert!(bad(&["search", &whole, "--queries", &queries, "--adapt", &other], 2).contains("other.npz"));
 }

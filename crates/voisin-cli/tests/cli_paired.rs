@@ -72,8 +72,8 @@ fn a_tuple_of_torch_names_the_images() {
     let [images, all, ..] = files();
     let more = ["--base", &images, "--index", "Paired3,Flat", "--captions", &all, "-o"];
     let out = dir.file("no");
-    let e = bad(&[&["build", "--pairs", &fixture("torch/pair.pt")], &more[..], &[&out]].concat(), 2);
-    assert!(e.contains("pairs = 4: one a caption, 360"), "{e}");
+    let e = bad(&[&["build", "--pairs", &fixture("torch/pair.pt")], &more[..], &[&out]].concat(), 1);
+    assert!(e.contains("pair.pt has 4 rows, ") && e.contains("captions.npy 360 captions"), "{e}");
     let e = bad(&[&["build", "--pairs", &fixture("torch/tensor.pt")], &more[..], &[&out]].concat(), 1);
     assert!(e.contains("tuple (similarities, indices)"), "{e}");
     assert!(!Path::new(&out).exists());
@@ -122,16 +122,62 @@ fn what_is_missing_or_wrong_is_named() {
     assert!(fault("Paired9,Flat", &["--pairs", &pairs], 2).contains("--captions"));
     assert!(fault("Paired9,Flat", &["--captions", &fixture("torch/tensor.pt")], 1).contains("3 dimensions where 8"));
     assert!(fault("Paired9,Flat", &["--captions", &captions, "--paired-niter", "0"], 2).contains("paired-niter"));
-    assert!(fault("IVF9(router),Flat", &["--queries", &queries, "--router-epochs", "0"], 2).contains("epochs"));
+    assert!(fault("IVF9(router),Flat", &["--queries", &queries, "--router-epochs", "0"], 2).contains("router-epochs = 0"));
+    assert!(fault("IVF9(router),Flat", &["--queries", &queries, "--router-k", "0"], 2).contains("router-k = 0"));
+    for (name, lacks) in
+        [("router-k", "no router"), ("router-epochs", "no router"), ("paired-niter", "no centroids among captions")]
+    {
+        let e = fault("IVF9,Flat", &[&format!("--{name}"), "7"], 2);
+        assert!(e.contains(&format!("{name} = 7: IVF9,Flat has {lacks}")) && e.contains("hint: leave"), "{e}");
+        let e = bad(&["job", "plan", "--base", &images, &format!("--{name}"), "7", "-o", &dir.file("plan.json")], 2);
+        assert!(e.contains(lacks), "{e}");
+    }
     assert!(fault("Paired290,Flat", &["--captions", &queries], 2).contains("captions that have an image, 60"));
-    assert!(fault("Paired9,Flat", &["--captions", &queries, "--pairs", &pairs], 2).contains("pairs = 360: one a caption, 60"));
+    let e = fault("Paired9,Flat", &["--captions", &queries, "--pairs", &pairs], 1);
+    assert!(e.contains("pairs.h5 has 360 rows, ") && e.contains("queries.npy 60 captions"), "{e}");
     // row 2 names an image that is not there
     let beyond = dir.write("beyond.csv", "query,rank,id,distance\n0,1,3,0.1\n1,1,4,0.1\n2,1,300,0.1\n");
     let few = dir.file("few.npy");
     let (mut bytes, header) = head(&queries, 3);
     std::fs::write(&few, &bytes).unwrap();
-    assert!(fault("Paired2,Flat", &["--captions", &few, "--pairs", &beyond], 2).contains("image 300 in row 2"));
+    assert!(fault("Paired2,Flat", &["--captions", &few, "--pairs", &beyond], 1).contains("beyond.csv, row 2: image 300, where"));
+    let mut ivecs: Vec<u8> = [3i32, -1, -7].iter().flat_map(|id| [1i32.to_le_bytes(), id.to_le_bytes()].concat()).collect();
+    let below = dir.write("below.ivecs", &ivecs);
+    assert!(fault("Paired2,Flat", &["--captions", &few, "--pairs", &below], 1).contains("row 2: -7 is no row number"));
+    // one caption without an image is none too few; pairs by another metric are remarked upon
+    ivecs[20..24].copy_from_slice(&5i32.to_le_bytes());
+    let right = dir.write("right.ivecs", &ivecs);
+    let (index, by_l2) = (dir.file("fine"), dir.file("l2.h5"));
+    let fine = ["build", "--base", &images, "--metric", "cosine", "--index", "Paired2,Flat", "--captions", &few, "-o", &index];
+    assert_eq!(json(&[&fine[..], &["--pairs", &right]].concat())["pairs"], 2);
+    good(&["pair", "--base", &images, "--queries", &few, "--metric", "l2", "-o", &by_l2]);
+    let r = run::run(&[&fine[..], &["--pairs", &by_l2]].concat());
+    assert!(r.code == Some(0) && r.err.contains("pairs by l2, where the index is built for cosine"), "{r:?}");
     bytes[header..header + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&few, bytes).unwrap();
     assert!(fault("Paired2,Flat", &["--captions", &few], 1).contains("few.npy, row 0: a value is NaN"));
+    // captions are looked at before the base is, and so before anything is learned
+    let (mut bytes, header) = head(&images, 200);
+    bytes[header..header + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let base = dir.write("base.npy", bytes);
+    let e = bad(&["build", "--base", &base, "--index", "Paired2,Flat", "--captions", &few, "-o", &out], 1);
+    assert!(e.contains("few.npy, row 0: a value is NaN"), "{e}");
+}
+
+#[test]
+fn queries_that_cannot_be_ranked_are_skipped_where_asked() {
+    let (dir, [images, captions, ..]) = (Folder::new(), files());
+    let (mut bytes, header) = head(&captions, 40);
+    bytes[header + 32..header + 36].copy_from_slice(&f32::NAN.to_le_bytes());
+    bytes[header + 64..header + 96].fill(0);
+    let queries = dir.write("queries.npy", bytes);
+    let (index, plan) = (dir.file("index"), dir.file("plan.json"));
+    let shared = ["--base", &images, "--metric", "cosine", "--index", "IVF4(router),SQ8", "--queries", &queries, "-o"];
+    let build = [&["build"], &shared[..], &[&index]].concat();
+    assert!(bad(&build, 1).contains("queries.npy, row 1: a value is NaN"));
+    let v = json(&[&build[..], &["--on-bad", "skip"]].concat());
+    assert_eq!((v["skipped"].as_u64(), v["skipped_queries"].as_u64()), (Some(0), Some(2)));
+    assert!(good(&[&build[..], &["--on-bad", "skip"]].concat()).contains("2 queries that cannot be ranked were left out"));
+    good(&[&["job", "plan"], &shared[..], &[&plan, "--on-bad", "skip"]].concat());
+    assert_eq!(json(&["job", "train", &plan])["skipped_queries"].as_u64(), Some(2));
 }

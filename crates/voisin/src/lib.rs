@@ -47,7 +47,7 @@ pub use index::{Index, SearchParams, SearchResult};
 pub use matrix::{Matrix, Vectors};
 pub use metric::Metric;
 pub use neighbors::{Neighbors, TopK};
-pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, read_rows, screen};
+pub use source::{BadRow, Block, MemSource, OnBad, Source, StringIds, for_each_block, read_all, read_good, read_rows, screen};
 pub use spec::{PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec, Unit};
 pub use subset::Subset;
 pub use voisin_kernels::keep_freed_memory;

@@ -302,16 +302,31 @@ pub fn for_each_block(
 /// # Errors
 /// As [`for_each_block`] under [`OnBad::Error`]; [`Error::Empty`] without rows.
 pub fn read_all(source: &dyn Source, metric: Metric) -> Result<Matrix> {
-    if source.is_empty() {
-        return Err(Error::Empty { name: source.name() });
-    }
+    read_good(source, metric, OnBad::Error).map(|(rows, _)| rows)
+}
+
+/// Reads the rows of a source that can be ranked into memory, and how many were left out under [`OnBad::Skip`].
+///
+/// # Errors
+/// [`Error::BadRow`] under [`OnBad::Error`]; [`Error::Empty`] if no row is left; what reading gives.
+pub fn read_good(source: &dyn Source, metric: Metric, on_bad: OnBad) -> Result<(Matrix, u64)> {
     let mut m = Matrix::zeros(source.len() as usize, source.dim());
-    source.read(0, m.data_mut())?;
-    if let Some(&(i, what)) = screen(m.view(), metric).first() {
+    if !source.is_empty() {
+        source.read(0, m.data_mut())?;
+    }
+    let bad = screen(m.view(), metric);
+    if let (Some(&(i, what)), OnBad::Error) = (bad.first(), on_bad) {
         let (name, row) = source.locate(i as u64);
         return Err(Error::BadRow { name, row, what });
     }
-    Ok(m)
+    if bad.len() as u64 == source.len() {
+        return Err(Error::Empty { name: source.name() });
+    }
+    if !bad.is_empty() {
+        let good = (0..m.n()).filter(|i| bad.binary_search_by_key(i, |b| b.0).is_err());
+        m = Matrix::new(good.flat_map(|i| m.row(i)).copied().collect(), m.d());
+    }
+    Ok((m, bad.len() as u64))
 }
 
 /// Reads rows that ascend, each where it lies; neighbouring ones together.

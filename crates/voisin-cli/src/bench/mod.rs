@@ -14,7 +14,7 @@ use serde_json::json;
 use voisin::eval::{Mode, evaluate, usual_ks};
 use voisin::exact::{ExactParams, exact};
 use voisin::index::{BuildParams, default_spec};
-use voisin::{Metric, Neighbors, Source, Spec};
+use voisin::{Metric, Neighbors, OnBad, Source, Spec};
 use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
@@ -310,7 +310,8 @@ impl Bench {
             metric,
             k: self.k,
             asks: &asks,
-            calibration: calibration_queries(&self.calibration, &AdaptArgs::default(), base.dim(), metric)?,
+            calibration: calibration_queries(&self.calibration, &AdaptArgs::default(), base.dim(), metric, OnBad::Error)?
+                .map(|q| q.0),
             // without a target nothing is calibrated, so that the time of the build is that of the index alone
             calibrate: if self.recall.is_empty() { 0 } else { BuildParams::default().calibrate },
             mode: self.mode.into(),

@@ -8,7 +8,7 @@ use voisin::index::job::{PartReport, Plan, RunParams, finished, run, train};
 use voisin_io::inputs::Files;
 
 use super::{PlanFile, RootArgs, hooks};
-use crate::build::{calibration_queries, read_captions};
+use crate::build::{Images, calibration_queries, read_captions, skipped_queries};
 use crate::common::{AdaptArgs, Context};
 use crate::fail::{Fail, Result};
 use crate::model::read_mlp;
@@ -35,16 +35,22 @@ impl Train {
     /// Training files that are missing, a folder with something else in it, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let (plan, dir) = self.plan.open()?;
+        let build = plan.params();
+        let adapt = AdaptArgs::default();
+        let (queries, skipped) =
+            calibration_queries(plan.files("queries"), &adapt, plan.dim(), build.metric, build.on_bad)?.unzip();
+        let images = Images { name: "all inputs", n: plan.len(), metric: build.metric, ids: &|| Ok(None) };
         let params = RunParams {
             allow_missing: self.root.allow_missing,
             quick: false,
             model: plan.files("model").first().map(|m| read_mlp(Path::new(m))).transpose()?,
-            queries: calibration_queries(plan.files("queries"), &AdaptArgs::default(), plan.dim(), plan.params().metric)?,
+            queries,
             captions: read_captions(
                 plan.files("captions"),
                 plan.files("pairs").first().map(String::as_str),
-                || Ok(None),
-                &AdaptArgs::default(),
+                &images,
+                &adapt,
+                cx,
             )?,
         };
         let r = train(&plan, &dir, &self.root.files(), &params, &cx.screen).map_err(|e| self.plan.hinted(e))?;
@@ -65,6 +71,7 @@ impl Train {
             o.set("loss", r.epochs.iter().map(|e| round(e.loss, 6)).collect::<Vec<_>>());
         }
         o.set_some("pairs", r.pairs);
+        skipped_queries(skipped, &mut o);
         if let Some(router) = &r.router {
             o.set("router", json!({"trained_on": router.trained_on, "reach": router.reach.map(|x| round(x, 2))}));
         }

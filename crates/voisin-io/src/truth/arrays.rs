@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use voisin::{Error, Neighbors, Result, Source};
 
-use super::{DistanceKind, Truth, from_table};
+use super::{DistanceKind, Truth, from_table, row_numbers};
 use crate::npy::Header;
 use crate::zipfile::Archive;
 use crate::{Elem, InFile, Layout, RawSource, Role};
@@ -26,6 +26,7 @@ pub(super) fn ivecs(file: &InFile, k: Option<usize>) -> Result<Truth> {
     let mut out = Neighbors::new(k.unwrap_or(most).min(most));
     for (row, ids) in rows.iter().enumerate() {
         let ids = to_i64(Elem::I32, false, ids).expect("integers");
+        row_numbers(file.path(), row, &ids)?;
         let one = from_table(file.path(), &ids, None, ids.len(), 0, k);
         let one = one.map_err(|_| Error::format(file.path(), format!("row {row}: a negative id before others")))?;
         match one.is_empty() {

@@ -217,6 +217,14 @@ fn picked(table: &Neighbors, order: &[Option<usize>]) -> Neighbors {
     out
 }
 
+/// Refuses what is neither a row number nor -1, which pads a row.
+fn row_numbers(path: &Path, row: usize, ids: &[i64]) -> Result<()> {
+    match ids.iter().find(|id| **id < -1) {
+        Some(id) => Err(Error::format(path, format!("row {row}: {id} is no row number; -1 stands for none"))),
+        None => Ok(()),
+    }
+}
+
 /// A table of `width` columns as rows of neighbours. Ids count from `first`; smaller ones pad the end of a short row.
 fn from_table(
     path: &Path,
@@ -229,6 +237,7 @@ fn from_table(
     let keep = k.unwrap_or(width).min(width);
     let mut out = Neighbors::new(keep);
     for (row, ids) in ids.chunks_exact(width.max(1)).enumerate() {
+        row_numbers(path, row, ids)?;
         let count = ids.iter().position(|&id| id < first).unwrap_or(width);
         if let Some(&id) = ids[count..].iter().find(|&&id| id >= first) {
             let what =

@@ -108,6 +108,15 @@ pub(super) fn check(base: &Size<'_>, spec: &Spec, params: &BuildParams) -> Resul
             Ok(())
         };
     }
+    let paired = matches!(spec.partition, PartitionSpec::Paired { .. });
+    let (epochs, k) = (params.router.epochs, params.router.k);
+    for (name, value, used) in
+        [("router-epochs", epochs, spec.router), ("router-k", k, spec.router), ("paired-niter", params.paired_niter, paired)]
+    {
+        if used && value == 0 {
+            return Err(Error::param(name, 0, "at least 1"));
+        }
+    }
     if let Some(m) = &params.model {
         if !matches!(spec.partition, PartitionSpec::Learned { .. }) {
             return Err(Error::param("model", spec, "a model goes with a learned index, LMI"));

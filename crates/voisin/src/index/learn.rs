@@ -7,7 +7,7 @@ use super::refine::Refine;
 use super::{pairs, route};
 use crate::encode::{Codec, Training};
 use crate::partition::{
-    Centroids, Epoch, KMeansParams, PairedData, Partition, Routed, TrainParams, draw, kmeans, paired_kmeans, train_mlp,
+    Centroids, Epoch, KMeansParams, PairedData, Partition, Routed, Sample, TrainParams, draw, kmeans, paired_kmeans, train_mlp,
 };
 use crate::transform::{Linear, opq, pca};
 use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Source, Spec, TransformSpec, Vectors, Watch};
@@ -39,6 +39,8 @@ pub(super) struct Learning<'a> {
     pub(super) epochs: Vec<Epoch>,
     pub(super) pairs: Option<u64>,
     pub(super) router: Option<RouterReport>,
+    /// What paired k-means will move the centroids to.
+    captions: Option<Sample>,
     /// Where the router begins.
     begin: Option<route::Begin>,
 }
@@ -56,6 +58,7 @@ impl<'a> Learning<'a> {
             epochs: vec![],
             pairs: None,
             router: None,
+            captions: None,
             begin: None,
         }
     }
@@ -63,6 +66,9 @@ impl<'a> Learning<'a> {
     /// The model, trained now or by the run that is resumed.
     pub(super) fn model(&mut self, dir: &Path, journal: &mut Journal) -> Result<Model> {
         let (params, d) = (self.params, self.base.dim());
+        if journal.model.is_none() {
+            self.captions = pairs::captions(self.spec, params, self.watch)?;
+        }
         if journal.next_row < self.base.len() {
             self.hold()?;
         }
@@ -239,7 +245,8 @@ impl<'a> Learning<'a> {
     /// Centroids of the images, moved to the captions.
     fn paired(&mut self, start: Matrix, transform: Option<&Linear>, whole: Option<&Loaded>) -> Result<Partition> {
         let params = self.params;
-        let pairs = pairs::load(self.base, whole, self.spec, params, self.watch)?;
+        let drawn = self.captions.take().expect("drawn before");
+        let pairs = pairs::load(drawn, self.base, whole, self.spec, params, self.watch)?;
         let captions = pairs::prepared(pairs.captions, params.metric, transform);
         let images = pairs::prepared(pairs.images, params.metric, transform);
         let data = PairedData { captions: captions.view(), images: images.view(), image_of: &pairs.image_of };

@@ -4,7 +4,7 @@ use super::ingest::{Loaded, to_unit};
 use super::learn::Held;
 use super::params::{BuildParams, Captions};
 use crate::exact::{ExactParams, Named, exact};
-use crate::partition::{distinct, draw};
+use crate::partition::{Sample, distinct, draw};
 use crate::transform::Linear;
 use crate::{Error, Matrix, Metric, OnBad, PartitionSpec, Result, Source, Spec, Vectors, Watch, for_each_block, screen};
 use rayon::prelude::*;
@@ -85,9 +85,18 @@ pub(super) fn key(params: &BuildParams) -> String {
     format!(" {:?} {}", params.captions.as_ref().map(one), params.paired_niter)
 }
 
-/// Captions (a sample by the seed, where they and their images do not fit half of the memory limit, 8 GiB without one) and
-/// their images: those of the file of pairs, or the nearest by exact search.
+/// The captions of a paired index, before anything is learned: a sample by the seed, where they and their images do not fit half
+/// of the memory limit, 8 GiB without one.
+pub(super) fn captions(spec: &Spec, params: &BuildParams, watch: &dyn Watch) -> Result<Option<Sample>> {
+    let Some(Captions { source, .. }) = &params.captions else { return Ok(None) };
+    let fits = params.memory_limit.map_or(8 << 30, |l| l / 2) / (8 * source.dim() as u64);
+    let most = fits.max(spec.nlist() as u64);
+    draw(&**source, most, params.seed, params.metric, params.on_bad, watch).map(Some)
+}
+
+/// The captions drawn and their images: those of the file of pairs, or the nearest by exact search.
 pub(super) fn load(
+    drawn: Sample,
     base: &dyn Source,
     whole: Option<&Loaded>,
     spec: &Spec,
@@ -95,10 +104,7 @@ pub(super) fn load(
     watch: &dyn Watch,
 ) -> Result<Pairs> {
     let captions = params.captions.as_ref().expect("checked before");
-    let (d, metric) = (base.dim(), params.metric);
-    let fits = params.memory_limit.map_or(8 << 30, |l| l / 2) / (8 * d as u64);
-    let most = fits.max(spec.nlist() as u64);
-    let drawn = draw(&*captions.source, most, params.seed, metric, params.on_bad, watch)?;
+    let d = base.dim();
     let images: Vec<Option<u64>> = match &captions.pairs {
         Some(all) => drawn.ids.iter().map(|&row| all[row as usize]).collect(),
         None => nearest(base, whole, &drawn.rows, params, watch)?,
