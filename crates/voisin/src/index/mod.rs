@@ -146,6 +146,7 @@ impl Index {
             spec: m.spec.clone(),
             reason: m.reason.clone(),
             metric: m.metric,
+            made_by: m.made_by.clone(),
             n: m.n,
             d: m.d,
             deleted: m.deleted(),
@@ -174,6 +175,14 @@ impl Index {
             hidden: if let Partition::Learned(m) = self.0.partition.stored() { Some(m.hidden()) } else { None },
             router: self.0.partition.router().map(|r| [r.d(), r.nlist()]),
         }
+    }
+
+    /// Refuses vectors that are known to be made otherwise than those of the index: their distances would mean nothing.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the source and both makers.
+    pub fn check_made_by(&self, source: &dyn crate::Source) -> Result<()> {
+        self.0.manifest.check_made_by(source)
     }
 
     /// Whether vectors have string ids; a number in a result then stands for a string.

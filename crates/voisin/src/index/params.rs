@@ -373,6 +373,9 @@ pub struct IndexInfo {
     pub reason: Option<String>,
     /// Metric.
     pub metric: Metric,
+    /// What made the vectors, where the base said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
     /// Vectors.
     pub n: u64,
     /// Dimensions.
