@@ -15,15 +15,14 @@ const EXAMPLES: &str = "Examples:
   voisin embed photos -o features.h5                  (a folder with all below it)
   voisin build --base features.h5 -o index            (ids are paths: photos/a/b.jpg is a/b.jpg)
   voisin embed one.png -o query.h5
-  voisin search index --queries query.h5 -k 10
-";
+  voisin search index --queries query.h5 -k 10";
 
 /// Images that are named among those left out.
 const FIRST: usize = 10;
 
 /// Describes images by vectors, for look-alikes; ids are their paths, labels the folders they lie in
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub struct Embed {
     /// Folders, taken with all below them, and images: PNG, JPEG, WebP, GIF (its first frame), BMP
     #[arg(required = true, value_name = "IMAGES")]
