@@ -7,6 +7,7 @@ mod change;
 mod common;
 mod convert;
 mod demo;
+mod embed;
 mod eval;
 mod exact;
 mod fail;
@@ -62,6 +63,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     Info(info::Info),
     Convert(convert::Convert),
+    Embed(embed::Embed),
     Exact(exact::Exact),
     Pair(pair::Pair),
     #[command(name = "kmeans")]
@@ -86,6 +88,7 @@ impl Command {
         match self {
             Command::Info(args) => args.run(cx),
             Command::Convert(args) => args.run(cx),
+            Command::Embed(args) => args.run(cx),
             Command::Exact(args) => args.run(cx),
             Command::Pair(args) => args.run(cx),
             Command::KMeans(args) => args.run(cx),

@@ -341,6 +341,7 @@ impl Search {
             let context = format!("the index {}", several(&self.dirs));
             return Err(Error::Dimension { name: source.name(), expected, got: d, context }.into());
         }
+        index.check_made_by(&*source)?;
         let mut rows = Matrix::zeros(source.len() as usize, d);
         source.read(0, rows.data_mut())?;
         let bad = screen(rows.view(), index.metric());

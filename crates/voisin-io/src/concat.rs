@@ -26,6 +26,7 @@ pub(crate) struct Concat {
     d: usize,
     n: u64,
     metric: Option<Metric>,
+    made_by: Option<String>,
     fingerprint: u64,
     /// Files kept open.
     most: usize,
@@ -38,7 +39,7 @@ impl Concat {
     pub(crate) fn new(specs: Vec<FileSpec>, role: Role) -> Result<Concat> {
         let mut parts: Vec<Part> = Vec::with_capacity(specs.len());
         let mut open: Vec<(usize, Arc<dyn Source>)> = Vec::new();
-        let (mut n, mut d, mut metric, mut prints) = (0u64, 0, None, Vec::new());
+        let (mut n, mut d, mut metric, mut made_by, mut prints) = (0u64, 0, None, None::<String>, Vec::new());
         for (i, spec) in specs.into_iter().enumerate() {
             let source: Arc<dyn Source> = open_spec(&spec, role)?.into();
             if i == 0 {
@@ -47,6 +48,13 @@ impl Concat {
                 let context = format!("as in {}", name_of(&parts[0].spec));
                 return Err(Error::Dimension { name: source.name(), expected: d, got: source.dim(), context });
             }
+            made_by = match (made_by, source.made_by()) {
+                (Some(one), Some(other)) if one != other => {
+                    let what = format!("vectors made by `{other}`, those of {} by `{one}`", name_of(&parts[0].spec));
+                    return Err(Error::format(&spec.path, what));
+                }
+                (one, other) => one.or(other),
+            };
             metric = metric.filter(|_| source.metric() == metric);
             prints.push(source.fingerprint().to_le_bytes());
             parts.push(Part { spec, start: n, n: source.len() });
@@ -55,7 +63,7 @@ impl Concat {
                 open.push((i, source));
             }
         }
-        Ok(Concat { parts, role, d, n, metric, fingerprint: fingerprint(prints), most: OPEN, open: Mutex::new(open) })
+        Ok(Concat { parts, role, d, n, metric, made_by, fingerprint: fingerprint(prints), most: OPEN, open: Mutex::new(open) })
     }
 
     /// Keeps fewer files open: for datasets that are read from front to back.
@@ -158,6 +166,10 @@ impl Source for Concat {
 
     fn metric(&self) -> Option<Metric> {
         self.metric
+    }
+
+    fn made_by(&self) -> Option<String> {
+        self.made_by.clone()
     }
 
     fn fingerprint(&self) -> u64 {

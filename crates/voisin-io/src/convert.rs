@@ -122,6 +122,10 @@ impl Source for Exact<'_> {
         self.0.metric()
     }
 
+    fn made_by(&self) -> Option<String> {
+        self.0.made_by()
+    }
+
     fn fingerprint(&self) -> u64 {
         self.0.fingerprint()
     }

@@ -260,6 +260,22 @@ pub(crate) fn header_bytes(elem: Elem, shape: &[u64]) -> Vec<u8> {
         Elem::U64 => "<u8",
         Elem::I64 => "<i8",
     };
+    header_of(code, shape)
+}
+
+/// A whole 1-D array of strings (`<U`): its header and its code points, as wide as the longest.
+pub(crate) fn string_bytes(strings: &StringIds) -> Vec<u8> {
+    let width = strings.iter().map(|s| s.chars().count()).max().unwrap_or(0).max(1);
+    let mut out = header_of(&format!("<U{width}"), &[strings.len() as u64]);
+    for s in strings.iter() {
+        let end = out.len() + width * 4;
+        s.chars().for_each(|c| out.extend(u32::from(c).to_le_bytes()));
+        out.resize(end, 0);
+    }
+    out
+}
+
+fn header_of(code: &str, shape: &[u64]) -> Vec<u8> {
     let shape: Vec<String> = shape.iter().map(u64::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" };
     let dict = format!("{{'descr': '{code}', 'fortran_order': False, 'shape': ({}{comma}), }}", shape.join(", "));

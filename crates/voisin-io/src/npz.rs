@@ -10,7 +10,7 @@ use crate::file::InFile;
 use crate::npy::{Header, Kind};
 use crate::pickle::{Bytes, View, strides};
 use crate::zipfile::Archive;
-use crate::{Dataset, DatasetKind, Role};
+use crate::{Dataset, DatasetKind, Role, hdf5};
 
 /// Enough for every header NumPy writes; longer ones are read when the member is opened.
 const HEAD: u64 = 1 << 12;
@@ -71,9 +71,11 @@ pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result
         return Err(Error::format(file.path(), format!("`{name}` is longer than its member of {size} bytes")));
     }
     let fits = |s: &Dataset| s.kind == DatasetKind::Strings && s.shape[..] == [source.layout().n];
-    let mut lists = (0..sets.len()).filter(|&i| fits(&sets[i]));
-    let ids = match (lists.next(), lists.next()) {
-        (Some(i), None) => {
+    let lists: Vec<usize> = (0..sets.len()).filter(|&i| fits(&sets[i])).collect();
+    // several: the one of a usual name
+    let named = || hdf5::ID_NAMES.iter().find_map(|n| lists.iter().copied().find(|&i| sets[i].name == *n));
+    let ids = match if let [one] = lists[..] { Some(one) } else { named() } {
+        Some(i) => {
             let (data, base) = archive.data(arrays[i].member)?;
             let header = arrays[i].header.as_ref().expect("only readable headers are lists of strings");
             Some(header.strings(&data, base)?)

@@ -214,7 +214,7 @@ pub(crate) fn natural_paths(a: &PathBuf, b: &PathBuf) -> Ordering {
 }
 
 /// Order in which people count: `x2` before `x10`.
-pub(crate) fn natural(a: &str, b: &str) -> Ordering {
+pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     loop {
         let run = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();

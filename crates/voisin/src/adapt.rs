@@ -167,6 +167,10 @@ impl Source for Adapted {
         self.inner.metric()
     }
 
+    fn made_by(&self) -> Option<String> {
+        self.inner.made_by()
+    }
+
     fn fingerprint(&self) -> u64 {
         self.inner.fingerprint() ^ self.layer.digest
     }

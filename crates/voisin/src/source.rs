@@ -56,6 +56,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Name and version of what made the vectors, where the file says: a descriptor, or a model with its preprocessing.
+    fn made_by(&self) -> Option<String> {
+        None
+    }
+
     /// A few bytes that change when the content is likely to have changed (sizes, times): the key of resumable work.
     fn fingerprint(&self) -> u64 {
         0

@@ -100,6 +100,10 @@ impl Source for Subset {
         self.inner.metric()
     }
 
+    fn made_by(&self) -> Option<String> {
+        self.inner.made_by()
+    }
+
     fn fingerprint(&self) -> u64 {
         self.inner.fingerprint() ^ xxhash_rust::xxh3::xxh3_64(bytemuck::cast_slice(&self.rows))
     }

@@ -22,7 +22,7 @@ use crate::guard::guarded;
 use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_elem};
 
 pub(crate) use source::{H5Source, stored_bytes};
-pub(crate) use strings::read as read_strings;
+pub(crate) use strings::{ID_NAMES, read as read_strings};
 pub use strings::texts;
 pub(crate) use tree::{Found, by_name, walk};
 pub use writer::AttrValue;
@@ -149,6 +149,9 @@ pub fn write(path: &Path, source: &dyn Source, options: &WriteOptions, watch: &d
     }
     if let Some(metric) = source.metric() {
         out.attribute("distance", AttrValue::Text(ann_name(metric).into()));
+    }
+    if let Some(made_by) = source.made_by() {
+        out.attribute("made_by", AttrValue::Text(made_by));
     }
     out.finish()
 }

@@ -131,6 +131,10 @@ impl Source for H5Source {
         self.file.metric()
     }
 
+    fn made_by(&self) -> Option<String> {
+        self.file.attribute("made_by")
+    }
+
     fn fingerprint(&self) -> u64 {
         self.file.raw.fingerprint(&self.found.name)
     }

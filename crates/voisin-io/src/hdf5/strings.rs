@@ -11,14 +11,14 @@ use super::{H5, parse};
 use crate::InFile;
 
 /// Names that data sets of ids have, the likeliest first.
-const NAMES: [&str; 7] = ["index", "ids", "id", "names", "filenames", "image_ids", "paths"];
+pub(crate) const ID_NAMES: [&str; 7] = ["index", "ids", "id", "names", "filenames", "image_ids", "paths"];
 
 /// The ids beside `vectors`: a data set of strings in the same group, of the same length, under a usual name.
 pub(crate) fn beside(file: &H5, vectors: &Found) -> Result<Option<StringIds>> {
     let group = vectors.name.rfind('/').map_or("", |i| &vectors.name[..=i]);
     let n = vectors.dataset.shape()[0];
     let all = walk(file)?;
-    let ids = NAMES.iter().find_map(|name| {
+    let ids = ID_NAMES.iter().find_map(|name| {
         let count = |f: &Found| f.dataset.shape().iter().try_fold(1u64, |a, &b| a.checked_mul(b));
         all.iter().find(|f| f.name == format!("{group}{name}") && f.is_string() && count(f) == Some(n))
     });

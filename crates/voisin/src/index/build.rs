@@ -257,6 +257,7 @@ fn run(
         spec: spec.to_string(),
         reason: reason.clone(),
         metric: params.metric,
+        made_by: base.made_by(),
         d,
         n: journal.segments.iter().map(|s| s.rows).sum(),
         ids: ids.kind(),

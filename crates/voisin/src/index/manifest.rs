@@ -4,7 +4,7 @@
 use super::disk;
 use super::job::Missing;
 use crate::adapt::layer_name;
-use crate::{Error, LayerId, Metric, Result, Spec};
+use crate::{Error, LayerId, Metric, Result, Source, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
@@ -84,6 +84,9 @@ pub(super) struct Manifest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     pub(super) metric: Metric,
+    /// What made the vectors, where the base said so: queries and vectors to add that were made otherwise are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made_by: Option<String>,
     pub(super) d: usize,
     /// Vectors, without the deleted ones.
     pub(super) n: u64,
@@ -135,6 +138,16 @@ impl Manifest {
     /// Replaces the manifest of a folder; from then on the index is what it says.
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
         disk::write_file(&dir.join(MANIFEST), &seal(self))
+    }
+
+    /// Refuses vectors that are known to be made otherwise than those of the index.
+    pub(super) fn check_made_by(&self, source: &dyn Source) -> Result<()> {
+        match (&self.made_by, source.made_by()) {
+            (Some(here), Some(there)) if *here != there => {
+                Err(Error::format(source.name(), format!("vectors made by `{there}`, those of the index by `{here}`")))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn parsed_spec(&self) -> Result<Spec> {

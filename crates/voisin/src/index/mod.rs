@@ -155,6 +155,7 @@ impl Index {
             reason: m.reason.clone(),
             metric: m.metric,
             layer: m.layer.clone(),
+            made_by: m.made_by.clone(),
             n: m.n,
             d: m.d,
             deleted: m.deleted(),
@@ -183,6 +184,14 @@ impl Index {
             hidden: if let Partition::Learned(m) = self.0.partition.stored() { Some(m.hidden()) } else { None },
             router: self.0.partition.router().map(|r| [r.d(), r.nlist()]),
         }
+    }
+
+    /// Refuses vectors that are known to be made otherwise than those of the index: their distances would mean nothing.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the source and both makers.
+    pub fn check_made_by(&self, source: &dyn crate::Source) -> Result<()> {
+        self.0.manifest.check_made_by(source)
     }
 
     /// Whether vectors have string ids; a number in a result then stands for a string.

@@ -42,6 +42,7 @@ pub fn add(dir: &Path, source: &dyn Source, params: &AddParams, watch: &dyn Watc
         let context = format!("the index has {d}");
         return Err(Error::Dimension { name: source.name(), expected: d, got: source.dim(), context });
     }
+    opened.manifest.check_made_by(source)?;
     let mut ids = row_ids(source, &params.ids, opened.manifest.next_id)?;
     same_kind(opened.ids(), ids.kind())?;
     if let Some(first) = params.first_id {

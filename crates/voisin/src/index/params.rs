@@ -378,6 +378,9 @@ pub struct IndexInfo {
     /// The layer that its vectors were mapped by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<crate::LayerId>,
+    /// What made the vectors, where the base said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<String>,
     /// Vectors.
     pub n: u64,
     /// Dimensions.

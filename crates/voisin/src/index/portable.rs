@@ -213,6 +213,7 @@ fn write(dir: &Path, name: &str, index: &Portable<'_>, model: Model, watch: &dyn
         spec: index.spec.to_string(),
         reason: None,
         metric: index.metric,
+        made_by: None,
         d: index.d,
         n: index.rows(),
         ids: IdKind::Numbers,

@@ -226,6 +226,7 @@ pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result
         spec: plan.spec().to_string(),
         reason: plan.reason().map(str::to_owned),
         metric: plan.params().metric,
+        made_by: None,
         d: plan.dim(),
         n: 0,
         ids: plan.ids(),

@@ -1,0 +1,140 @@
+//! Many images, described in parallel.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use rayon::prelude::*;
+use voisin::{Error, Metric, Result, Source, StringIds, Watch};
+use voisin_io::features::{Features, write_features};
+use voisin_io::fingerprint;
+
+use crate::state::{Kept, Made, State};
+use crate::{DIM, File, MADE_BY, describe, read};
+
+/// Images between two looks at the state file.
+const CHUNK: usize = 64;
+
+/// An image that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// What [`embed`] did.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// Vectors written.
+    pub n: u64,
+    /// Their dimensions.
+    pub d: usize,
+    /// Labels that occur; 0 where no image lies in a folder below the one named.
+    pub labels: usize,
+    /// Images described by an earlier run.
+    pub resumed: u64,
+    /// Images without a vector, in their order.
+    pub skipped: Vec<Skipped>,
+    /// What made the vectors.
+    pub made_by: String,
+}
+
+/// Describes images ([`describe`]) and writes the vectors with ids and labels to `out` (`.h5`, `.npz` or `.npy`). Images
+/// that cannot be read are left out and listed.
+///
+/// What is finished is kept in `state`, which is removed at the end: a run that was stopped or killed goes on there, and
+/// writes the same bytes. Memory does not grow with the vectors, only with names and places of the images.
+///
+/// # Errors
+/// [`Error::Empty`] if no image can be read; what writing gives; [`Error::Stopped`].
+pub fn embed(files: &[File], out: &Path, state: &Path, watch: &dyn Watch) -> Result<Embedded> {
+    let (mut state, known) = State::open(state, fingerprint([MADE_BY]), DIM)?;
+    let prints: Vec<u64> = files.iter().map(print).collect();
+    let mut kept: Vec<Option<Kept>> = prints.iter().map(|p| known.get(p).cloned()).collect();
+    let todo: Vec<usize> = (0..files.len()).filter(|&i| kept[i].is_none()).collect();
+    let resumed = (files.len() - todo.len()) as u64;
+    watch.begin("embedding", files.len() as u64, "images");
+    watch.advance(resumed);
+    for chunk in todo.chunks(CHUNK) {
+        let made: Vec<Option<Made>> = chunk.par_iter().map(|&i| make(&files[i], watch)).collect();
+        for (&i, made) in chunk.iter().zip(made) {
+            if let Some(made) = made {
+                kept[i] = Some(state.push(prints[i], made)?);
+            }
+        }
+        state.flush()?;
+        watch.check()?;
+    }
+    watch.end();
+    let mut skipped = Vec::new();
+    let mut rows = Vec::new();
+    for (file, kept) in files.iter().zip(kept) {
+        match kept.expect("all are done") {
+            Kept::Row(at) => rows.push((at, file)),
+            Kept::Reason(reason) => skipped.push(Skipped { path: file.path.clone(), reason }),
+        }
+    }
+    if rows.is_empty() {
+        let first = skipped.first().map(|s| format!(" ({}: {})", s.path.display(), s.reason)).unwrap_or_default();
+        state.remove()?;
+        return Err(Error::Empty { name: format!("no image can be read{first}") });
+    }
+    let labels: Option<StringIds> =
+        rows.iter().any(|(_, f)| !f.label.is_empty()).then(|| rows.iter().map(|(_, f)| &f.label).collect());
+    let distinct: std::collections::BTreeSet<&str> = labels.iter().flat_map(|l| l.iter()).filter(|l| !l.is_empty()).collect();
+    let ids: StringIds = rows.iter().map(|(_, f)| &f.id).collect();
+    let places = rows.iter().map(|(at, _)| *at).collect();
+    let source = Described { state: &state, places };
+    write_features(out, &source, &Features { ids: &ids, labels: labels.as_ref(), made_by: MADE_BY }, watch)?;
+    let (n, labels) = (source.len(), distinct.len());
+    state.remove()?;
+    Ok(Embedded { n, d: DIM, labels, resumed, skipped, made_by: MADE_BY.into() })
+}
+
+/// Vector or reason of an image; nothing once the work is to stop.
+fn make(file: &File, watch: &dyn Watch) -> Option<Made> {
+    if watch.stopped() {
+        return None;
+    }
+    let made = read(&file.path).map(|picture| describe(&picture)).map_err(|e| e.0);
+    watch.advance(1);
+    Some(made)
+}
+
+/// Changes when name, size or time of a file change.
+fn print(file: &File) -> u64 {
+    let meta = std::fs::metadata(&file.path).ok();
+    let modified = meta.as_ref().and_then(|m| m.modified().ok()).and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    let numbers = [meta.map_or(u64::MAX, |m| m.len()), modified.map_or(0, |t| t.as_nanos() as u64)];
+    fingerprint([file.id.as_bytes(), &numbers[0].to_le_bytes(), &numbers[1].to_le_bytes()])
+}
+
+/// The rows of a state file, in the order of the images.
+struct Described<'a> {
+    state: &'a State,
+    places: Vec<u64>,
+}
+
+impl Source for Described<'_> {
+    fn len(&self) -> u64 {
+        self.places.len() as u64
+    }
+
+    fn dim(&self) -> usize {
+        DIM
+    }
+
+    fn name(&self) -> String {
+        "images".into()
+    }
+
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        let places = &self.places[start as usize..];
+        places.iter().zip(out.chunks_exact_mut(DIM)).try_for_each(|(&at, row)| self.state.row(at, row))
+    }
+
+    fn metric(&self) -> Option<Metric> {
+        Some(Metric::Cosine)
+    }
+}
