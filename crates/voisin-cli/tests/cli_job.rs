@@ -173,11 +173,11 @@ fn wrong_calls_say_what_to_do() {
     assert!(e.contains("a plan never changes") && e.contains("restore the plan"), "{e}");
     std::fs::write(&plan, text).unwrap();
     // inputs that cannot go together are refused when they are planned
-    let (wide, other) = (dir.write("w.fvecs", fvecs(&rows(9, 8, 1), 8)), dir.file("other.json"));
+    let (wide, other) = (dir.write("w.fvecs", fvecs(&rows(9, 7, 1), 7)), dir.file("other.json"));
     let e = bad(&["job", "plan", "--base", &wide, &wide.replace("w.fvecs", "./w.fvecs"), "--index", "Flat", "-o", &other], 1);
     assert!(e.contains("stands twice"), "{e}");
     let e = bad(&["job", "plan", "--base", &base, "--train", &wide, "--index", "Flat", "-o", &other], 1);
-    assert!(e.contains("w.fvecs") && e.contains('8'), "{e}");
+    assert!(e.contains("w.fvecs") && e.contains('7'), "{e}");
     assert!(!Path::new(&other).exists());
     // a row that cannot be ranked takes another plan
     let mut some = rows(9, 8, 1);
