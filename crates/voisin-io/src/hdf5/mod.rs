@@ -22,8 +22,8 @@ use crate::guard::guarded;
 use crate::{Dataset, Elem, Encoder, InFile, Role, WriteOptions, stream, wanted_elem};
 
 pub(crate) use source::{H5Source, stored_bytes};
-pub(crate) use strings::{ID_NAMES, read as read_strings};
 pub use strings::texts;
+pub(crate) use strings::{ID_NAMES, read as read_strings};
 pub(crate) use tree::{Found, by_name, walk};
 pub use writer::AttrValue;
 pub(crate) use writer::Writer;

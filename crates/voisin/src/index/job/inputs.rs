@@ -194,10 +194,7 @@ impl<'a> PartSource<'a> {
                 for (at, there) in seen.iter().enumerate().skip(before) {
                     self.digests.wait_for(at);
                     let read = if self.digests.ended() { Err(Error::Stopped) } else { self.digest(there, watch) };
-                    self.digests.taken(read.map_err(|e| {
-                        self.digests.fail();
-                        e
-                    })?);
+                    self.digests.taken(read.inspect_err(|_| self.digests.fail())?);
                 }
                 Ok(self.digests.all())
             });
