@@ -6,7 +6,7 @@ use voisin::{Error, Layer, Matrix, Result};
 
 use crate::state::{Tensor, read_state};
 
-/// Reads a linear layer: one tensor `weight` of [out, in], named `weight` or `*.weight`, and a `bias` of [out] beside it
+/// Reads a linear layer: one tensor `weight` of out x in values, named `weight` or `*.weight`, and a `bias` of out values beside it
 /// where there is one. `.pth`, `.npz` and `.safetensors` hold such.
 ///
 /// # Errors
