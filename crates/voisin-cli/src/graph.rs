@@ -30,7 +30,8 @@ pub fn named(inputs: &[String]) -> Result<Option<Graph>> {
     Ok(faiss_file(inputs).map(faiss::open_graph).transpose()?.flatten())
 }
 
-fn spec(graph: &Graph) -> String {
+/// What it is, as FAISS writes it.
+pub fn spec(graph: &Graph) -> String {
     format!("HNSW{},Flat", graph.shape().1 / 2)
 }
 

@@ -26,6 +26,9 @@ pub struct Point {
     /// Candidates a neighbour that went to the refinement, where the sweep names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refine: Option<usize>,
+    /// Length of the queue of a graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ef: Option<usize>,
     /// The recall that was aimed at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<f64>,
@@ -69,15 +72,20 @@ impl Point {
 
     /// What stands beside it in a chart: its target, or its number of lists; nothing for exact search.
     pub fn label(&self) -> Option<String> {
-        match self.target {
-            Some(target) => Some(format!("\u{2192}{target}")),
-            None => (self.nprobe > 0).then(|| self.nprobe.to_string()),
+        match (self.target, self.ef) {
+            (Some(target), _) => Some(format!("\u{2192}{target}")),
+            (None, Some(ef)) => Some(format!("ef {ef}")),
+            (None, None) => (self.nprobe > 0).then(|| self.nprobe.to_string()),
         }
     }
 
     /// The lists visited, as tables show them.
     pub fn lists_shown(&self) -> String {
-        if self.target.is_some() { format!("{:.1}", self.lists) } else { self.nprobe.to_string() }
+        match (self.target, self.ef) {
+            (Some(_), _) => format!("{:.1}", self.lists),
+            (None, Some(ef)) => format!("ef {ef}"),
+            (None, None) => self.nprobe.to_string(),
+        }
     }
 
     /// Takes over what an evaluation found.

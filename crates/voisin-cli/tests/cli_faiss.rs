@@ -139,6 +139,19 @@ fn graphs_take_ef_and_nothing_else() {
     assert!(dir.list().is_empty());
 }
 
+#[test]
+fn a_graph_is_measured_beside_an_index() {
+    let (index, base) = (fixture("faiss/hnsw.index"), fixture("faiss/base.npy"));
+    let queries = fixture("faiss/queries.npy");
+    let all = ["bench", "--base", &base, "--queries", &queries, "--repeat", "1", "-k", "5", "--index", &index];
+    let v = json(&[&all[..], &["--ef", "2,5,400", "--index", "Flat"]].concat());
+    let points = v["points"].as_array().unwrap();
+    assert_eq!(points.iter().map(|p| p["ef"].as_u64()).collect::<Vec<_>>(), [Some(5), Some(400), None], "2 is a queue of k");
+    assert_eq!((points[0]["spec"].as_str(), points[1]["recall"]["5"].as_f64()), (Some("HNSW8,Flat"), Some(1.0)));
+    assert!(bad(&[&all[..], &["--ef", "0"]].concat(), 2).contains("ef = 0"));
+    assert!(bad(&[&all[..], &["--metric", "ip"]].concat(), 1).contains("l2 of 16 dimensions"));
+}
+
 /// Folder with the published index of Caltech101's features, where it is.
 fn caltech() -> Option<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/caltech");

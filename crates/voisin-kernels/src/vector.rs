@@ -117,41 +117,47 @@ pub fn l2_squared_f64(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// Squared distance of `q` to b + c, whose sum is rounded to f32, in f64; the same bits on every instruction set.
+/// Squared distance of `q` to the sum, rounded to f32, of `c` and some words one after the other, in f64; the same bits on every
+/// instruction set and however the words are cut.
 ///
 /// # Panics
-/// If the lengths differ.
-pub fn l2_squared_to_sum_f64(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
-    assert!(q.len() == b.len() && q.len() == c.len());
+/// If the lengths differ, or a word but the last has a length that is no multiple of 32.
+pub fn l2_squared_to_sum_f64(q: &[f32], words: &[&[f32]], c: &[f32]) -> f64 {
+    assert!(q.len() == c.len() && q.len() == words.iter().map(|w| w.len()).sum::<usize>());
+    assert!(words.iter().rev().skip(1).all(|w| w.len().is_multiple_of(32)));
     match isa() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected on this processor.
-        Isa::V4 => unsafe { to_sum_v4(q, b, c) },
-        _ => to_sum(q, b, c),
+        Isa::V4 => unsafe { to_sum_v4(q, words, c) },
+        _ => to_sum(q, words, c),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn to_sum_v4(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
-    to_sum(q, b, c)
+fn to_sum_v4(q: &[f32], words: &[&[f32]], c: &[f32]) -> f64 {
+    to_sum(q, words, c)
 }
 
 #[inline(always)]
-fn to_sum(q: &[f32], b: &[f32], c: &[f32]) -> f64 {
-    let mut acc = [0.0f64; 32];
-    let (q32, q_tail) = q.as_chunks::<32>();
-    let (b32, b_tail) = b.as_chunks::<32>();
-    let (c32, c_tail) = c.as_chunks::<32>();
-    for ((x, y), z) in q32.iter().zip(b32).zip(c32) {
-        for l in 0..32 {
-            let e = x[l] as f64 - (y[l] + z[l]) as f64;
+fn to_sum(q: &[f32], words: &[&[f32]], c: &[f32]) -> f64 {
+    let (mut acc, mut at) = ([0.0f64; 32], 0);
+    for b in words {
+        let part = at..at + b.len();
+        at = part.end;
+        let (q32, q_tail) = q[part.clone()].as_chunks::<32>();
+        let (b32, b_tail) = b.as_chunks::<32>();
+        let (c32, c_tail) = c[part].as_chunks::<32>();
+        for ((x, y), z) in q32.iter().zip(b32).zip(c32) {
+            for l in 0..32 {
+                let e = x[l] as f64 - (y[l] + z[l]) as f64;
+                acc[l] += e * e;
+            }
+        }
+        for (l, ((&x, &y), &z)) in q_tail.iter().zip(b_tail).zip(c_tail).enumerate() {
+            let e = x as f64 - (y + z) as f64;
             acc[l] += e * e;
         }
-    }
-    for (l, ((&x, &y), &z)) in q_tail.iter().zip(b_tail).zip(c_tail).enumerate() {
-        let e = x as f64 - (y + z) as f64;
-        acc[l] += e * e;
     }
     tree(acc)
 }
@@ -356,6 +362,22 @@ mod tests {
         }
         for (i, r) in rows.chunks(d).enumerate() {
             assert_eq!((ip[i], l2[i], nn[i]), (dot(&q, r), l2_squared(&q, r), dot(r, r)));
+        }
+    }
+
+    #[test]
+    fn a_row_of_words_is_as_far_as_the_row_however_it_is_cut() {
+        let value = |i: usize, a: usize, m: usize| (i * a % m) as f32 / 8.0 - 3.0;
+        let each = |a, m| (0..200).map(|i| value(i, a, m)).collect::<Vec<f32>>();
+        let (q, b, c) = (each(7, 53), each(11, 61), each(5, 47));
+        for len in [1, 32, 77, 200] {
+            let sum: Vec<f32> = b.iter().zip(&c).map(|(x, y)| x + y).collect();
+            let (q, whole) = (&q[..len], l2_squared_f64(&q[..len], &sum[..len]));
+            for cut in [32, 64, 200] {
+                let words: Vec<&[f32]> = b[..len].chunks(cut).collect();
+                assert_eq!(l2_squared_to_sum_f64(q, &words, &c[..len]), whole, "values are whole eighths");
+                assert_eq!(to_sum(q, &words, &c[..len]).to_bits(), whole.to_bits());
+            }
         }
     }
 }

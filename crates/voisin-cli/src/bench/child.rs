@@ -5,22 +5,58 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use voisin::eval::{Mode, measure};
+use voisin::eval::{Mode, Speed, measure};
 use voisin::index::{BuildParams, Ids, Index, SearchParams, build};
 use voisin::partition::{KMeansParams, TrainParams};
-use voisin::{Error, Matrix, Metric, Neighbors, OnBad, Score, Source, Spec, Watch, read_all};
+use voisin::{Error, Matrix, Metric, Neighbors, OnBad, Score, SearchResult, Source, Spec, Vectors, Watch, read_all};
 
-use crate::common::Context;
+use crate::common::{Context, check_k, faiss_file};
 use crate::fail::{Fail, Result};
 use crate::outcome::{peak_rss, round};
 use crate::point::{Latency, Point};
 use crate::screen::Screen;
 
+/// An index to measure.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// One that is built.
+    Spec(Spec),
+    /// The file of a FAISS index, taken as it is.
+    File(PathBuf, Spec),
+    /// The same with a graph.
+    Graph(PathBuf, String),
+}
+
+impl What {
+    /// The spec, or the file of a FAISS index, that a user named.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn named(text: &str) -> Result<What> {
+        let Some(file) = faiss_file(std::slice::from_ref(&text.to_string())).map(Path::to_owned) else {
+            return Ok(What::Spec(Spec::parse(text)?));
+        };
+        Ok(match voisin_io::faiss::open_graph(&file)? {
+            Some(graph) => What::Graph(file, crate::graph::spec(&graph)),
+            None => {
+                let spec = voisin_io::faiss::open(&file, &voisin::Quiet)?.spec().clone();
+                What::File(file, spec)
+            }
+        })
+    }
+
+    /// What it is, as a spec says it.
+    pub fn spec(&self) -> String {
+        match self {
+            What::Spec(spec) | What::File(_, spec) => spec.to_string(),
+            What::Graph(_, spec) => spec.clone(),
+        }
+    }
+}
+
 /// What one child measures.
 pub struct Job<'a> {
-    pub spec: &'a Spec,
-    /// The file of a FAISS index that is taken instead of building one.
-    pub file: Option<&'a Path>,
+    pub what: &'a What,
     pub metric: Metric,
     pub k: usize,
     pub asks: &'a [Ask],
@@ -45,6 +81,8 @@ pub struct Ask {
     pub target: Option<f32>,
     /// Candidates a neighbour.
     pub refine: Option<usize>,
+    /// Length of the queue of a graph.
+    pub ef: Option<usize>,
 }
 
 /// What it leaves beside the neighbours.
@@ -86,8 +124,23 @@ impl Job<'_> {
     /// What building and searching give.
     pub fn run(&self, base: &dyn Source, queries: &dyn Source, dir: &Path, cx: &Context) -> Result<()> {
         voisin::keep_freed_memory(64 << 20);
+        let rows = read_all(queries, self.metric)?;
+        match self.what {
+            What::Spec(spec) => {
+                let built = |at: &Path| self.build(spec, base, at, cx);
+                self.lists(&built, base.dim(), rows.view(), dir, cx)
+            }
+            What::File(file, _) => {
+                let loaded = |at: &Path| Ok(voisin_io::faiss::load(file, at, &Muted(&cx.screen))?);
+                self.lists(&loaded, base.dim(), rows.view(), dir, cx)
+            }
+            What::Graph(file, _) => self.graph(file, base.dim(), rows.view(), dir, cx),
+        }
+    }
+
+    fn build(&self, spec: &Spec, base: &dyn Source, at: &Path, cx: &Context) -> Result<()> {
         let params = BuildParams {
-            spec: Some(self.spec.clone()),
+            spec: Some(spec.clone()),
             metric: self.metric,
             seed: cx.common.seed,
             on_bad: self.on_bad,
@@ -98,23 +151,30 @@ impl Job<'_> {
             calibrate: self.calibrate,
             ..BuildParams::default()
         };
-        let at = dir.join("index");
-        let clock = std::time::Instant::now();
-        let index = match self.file {
-            None => pool(self.build_threads)?.install(|| build(base, &at, &params, &Muted(&cx.screen))).map(drop),
-            Some(file) => voisin_io::faiss::load(file, &at, &Muted(&cx.screen)),
-        }
-        .and_then(|()| Index::open(&at))?;
-        if index.metric() != self.metric || index.dim() != base.dim() {
-            let message = format!("{}: {} of {} dimensions", self.spec, index.metric(), index.dim());
+        pool(self.build_threads)?.install(|| build(base, at, &params, &Muted(&cx.screen)))?;
+        Ok(())
+    }
+
+    fn suits(&self, metric: Metric, d: usize, base: usize) -> Result<()> {
+        if metric != self.metric || d != base {
+            let message = format!("{}: {metric} of {d} dimensions", self.what.spec());
             return Err(Fail::data(message, "measure it on a base of its metric and dimensions"));
         }
+        Ok(())
+    }
+
+    /// Measures an index of lists, which `made` puts into the folder it is given.
+    fn lists(&self, made: &dyn Fn(&Path) -> Result<()>, d: usize, rows: Vectors<'_>, dir: &Path, cx: &Context) -> Result<()> {
+        let at = dir.join("index");
+        let clock = std::time::Instant::now();
+        made(&at)?;
+        let index = Index::open(&at)?;
+        self.suits(index.metric(), index.dim(), d)?;
         let build_seconds = clock.elapsed().as_secs_f64();
         let bytes_per_vector = index.info().bytes_per_vector;
-        let rows = read_all(queries, self.metric)?;
         let (mut points, mut beyond) = (Vec::new(), Vec::new());
         for ask in self.asks {
-            let Ask { nprobe, target, refine } = *ask;
+            let Ask { nprobe, target, refine, .. } = *ask;
             let search = SearchParams {
                 k: self.k,
                 nprobe: nprobe.max(1),
@@ -122,36 +182,63 @@ impl Job<'_> {
                 refine: refine.unwrap_or(0),
                 ..SearchParams::default()
             };
-            let speed = match measure(&index, rows.view(), &search, self.mode, self.repeat, &cx.screen) {
+            let speed = match measure(&|q| index.search(q, &search), rows, self.mode, self.repeat, &cx.screen) {
                 // a target that the codes cannot reach is told; the others are measured
                 Err(e @ Error::Param { .. }) if target.is_some() => {
-                    beyond.push(format!("{}: {e}", self.spec));
+                    beyond.push(format!("{}: {e}", self.what.spec()));
                     continue;
                 }
                 done => done?,
             };
             save_neighbors(dir, points.len(), &speed.neighbors)?;
-            points.push(Point {
-                nprobe,
-                refine,
-                target: target.map(|t| round(f64::from(t), 6)),
-                lists: round(speed.lists, 3),
-                queries_per_second: speed.queries_per_second,
-                latency_ms: Latency { p50: speed.p50_ms, p99: speed.p99_ms },
-                scanned: speed.scanned,
-                build_seconds,
-                bytes_per_vector,
-                peak_rss_bytes: peak_rss(),
-                ..Point::default()
-            });
+            let target = target.map(|t| round(f64::from(t), 6));
+            points.push(Point { nprobe, refine, target, build_seconds, bytes_per_vector, ..measured(&speed) });
         }
-        let path = dir.join(ANSWERS);
-        let text = serde_json::to_vec(&Answers { points, beyond }).expect("numbers and strings");
-        Ok(std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?)
+        Answers { points, beyond }.save(dir)
+    }
+
+    /// Measures the graph of a file.
+    fn graph(&self, file: &Path, d: usize, rows: Vectors<'_>, dir: &Path, cx: &Context) -> Result<()> {
+        let clock = std::time::Instant::now();
+        let graph = voisin_io::faiss::open_graph(file)?.ok_or_else(|| Error::format(file, "no graph"))?;
+        self.suits(graph.metric(), graph.dim(), d)?;
+        check_k(self.k, graph.len() as u64, &file.display().to_string())?;
+        let build_seconds = clock.elapsed().as_secs_f64();
+        let bytes = std::fs::metadata(file).map_err(|e| Error::io(file, e))?.len();
+        let bytes_per_vector = bytes as f64 / graph.len().max(1) as f64;
+        let mut points = Vec::new();
+        for ask in self.asks {
+            let search = |q: Vectors<'_>| {
+                let (neighbors, scanned) = graph.search(q, self.k, ask.ef)?;
+                Ok(SearchResult { neighbors, lists: 0, scanned })
+            };
+            let speed = measure(&search, rows, self.mode, self.repeat, &cx.screen)?;
+            save_neighbors(dir, points.len(), &speed.neighbors)?;
+            points.push(Point { ef: ask.ef, build_seconds, bytes_per_vector, ..measured(&speed) });
+        }
+        Answers { points, beyond: Vec::new() }.save(dir)
+    }
+}
+
+/// What a run took; what was asked is for the caller to fill in.
+fn measured(speed: &Speed) -> Point {
+    Point {
+        lists: round(speed.lists, 3),
+        queries_per_second: speed.queries_per_second,
+        latency_ms: Latency { p50: speed.p50_ms, p99: speed.p99_ms },
+        scanned: speed.scanned,
+        peak_rss_bytes: peak_rss(),
+        ..Point::default()
     }
 }
 
 impl Answers {
+    fn save(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(ANSWERS);
+        let text = serde_json::to_vec(self).expect("numbers and strings");
+        Ok(std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?)
+    }
+
     /// Reads what a child left.
     ///
     /// # Errors
@@ -163,8 +250,21 @@ impl Answers {
     }
 }
 
-/// The points worth measuring of an index: every number of lists and every target with every refinement.
-pub fn asks(spec: &Spec, nprobe: &[usize], targets: &[f32], refine: &[usize]) -> Vec<Ask> {
+/// The points worth measuring: every number of lists and every target with every refinement; of a graph every queue, from k on.
+pub fn asks(what: &What, k: usize, (nprobe, targets, refine, ef): (&[usize], &[f32], &[usize], &[usize])) -> Vec<Ask> {
+    match what {
+        What::Spec(spec) | What::File(_, spec) => of_lists(spec, nprobe, targets, refine),
+        // a shorter queue than k is one of k
+        What::Graph(..) => {
+            let mut ef: Vec<usize> = ef.iter().map(|ef| *ef.max(&k)).collect();
+            ef.sort_unstable();
+            ef.dedup();
+            ef.into_iter().map(|ef| Ask { nprobe: 0, target: None, refine: None, ef: Some(ef) }).collect()
+        }
+    }
+}
+
+fn of_lists(spec: &Spec, nprobe: &[usize], targets: &[f32], refine: &[usize]) -> Vec<Ask> {
     let exact = spec.nlist() == 1 && spec.score == Score::Flat && spec.transform.is_none();
     let refine: Vec<Option<usize>> =
         if spec.refine.is_none() || refine.is_empty() { vec![None] } else { refine.iter().map(|r| Some(*r)).collect() };
@@ -172,8 +272,8 @@ pub fn asks(spec: &Spec, nprobe: &[usize], targets: &[f32], refine: &[usize]) ->
     let lists = if exact && nprobe.is_empty() { vec![1] } else { sweep(nprobe, spec.nlist()) };
     let targets = if exact { &[] } else { targets };
     let points = |refine: Option<usize>| {
-        let lists = lists.iter().map(move |&nprobe| Ask { nprobe, target: None, refine });
-        lists.chain(targets.iter().map(move |&t| Ask { nprobe: 0, target: Some(t), refine }))
+        let lists = lists.iter().map(move |&nprobe| Ask { nprobe, target: None, refine, ef: None });
+        lists.chain(targets.iter().map(move |&t| Ask { nprobe: 0, target: Some(t), refine, ef: None }))
     };
     refine.into_iter().flat_map(points).collect()
 }
@@ -296,7 +396,7 @@ mod tests {
     #[test]
     fn no_point_is_measured_twice() {
         assert_eq!((sweep(&[8, 1, 4, 4], 6), sweep(&[1, 2, 4], 1)), (vec![1, 4, 6], vec![1]));
-        let count = |spec: &str, n: &[usize], t: &[f32]| asks(&spec.parse().unwrap(), n, t, &[2, 8]).len();
+        let count = |spec: &str, n: &[usize], t: &[f32]| of_lists(&spec.parse().unwrap(), n, t, &[2, 8]).len();
         assert_eq!(count("IVF6,Flat", &[1, 4, 9], &[0.9, 0.95]), 5);
         assert_eq!(count("IVF6,RaBitQ4,Refine(SQ8)", &[1, 4, 9], &[0.9, 0.95]), 10);
         assert_eq!((count("Flat", &[], &[0.9, 0.95]), count("Flat", &[1, 2], &[0.9])), (1, 1));

@@ -7,6 +7,8 @@ mod child;
 
 pub use child::{Muted, sweep};
 
+use child::What;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -18,9 +20,7 @@ use voisin::{Metric, Neighbors, OnBad, Source, Spec};
 use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
-use crate::common::{
-    AdaptArgs, BaseArgs, Context, check_folder, choose_metric, faiss_file, open_queries, parse_metric, parse_recall,
-};
+use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric, parse_recall};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, time};
 use crate::point::{Point, table};
@@ -32,6 +32,7 @@ const EXAMPLES: &str = "Examples:
   voisin bench --base base.h5 --queries queries.h5 --recall 0.9,0.95,0.99        (what aiming at a recall delivers)
   voisin bench --base base.h5 --queries queries.h5 --truth gold.h5 --index Flat --index IVF1024,Flat -k 100 --report report.html
   voisin bench --base sift.hdf5 --queries sift.hdf5 --index IVF1024,Flat --mode single --threads 1 --json
+  voisin bench --base base.npy --queries queries.npy --index hnsw.index --ef 32,64,128 --index IVF1024,Flat  (a file of FAISS)
 
 Without --truth the true neighbours are computed first; that is not part of any time. --threads is for searching; the build takes
 --build-threads. Times are medians over --repeat runs after one that warms up. Latencies are always those of single queries.
@@ -76,6 +77,9 @@ pub struct Bench {
     /// Indexes with Refine(...): numbers of candidates for each neighbour that the codes pass on
     #[arg(long, value_name = "R,R", value_delimiter = ',')]
     refine: Vec<usize>,
+    /// HNSW index of FAISS: lengths of the queue [default: 16,32,64,128,256]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    ef: Vec<usize>,
     /// Recalls to aim at: shows what the calibration of the index makes of them
     #[arg(long, value_name = "X,X", value_delimiter = ',', value_parser = parse_recall)]
     recall: Vec<f32>,
@@ -120,10 +124,10 @@ impl Bench {
     /// # Errors
     /// Wrong parameters, bad data, no room for the index; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
-        let mut specs = self.check()?;
+        let mut all = self.check()?;
         if let (Some(i), Some(dir)) = (self.child, &self.child_dir) {
             let mut o = Outcome::new("bench");
-            if let Err(fail) = self.measure(i, specs, dir, cx) {
+            if let Err(fail) = self.measure(i, all, dir, cx) {
                 child::leave_failure(dir, &fail);
                 o.exit_with(fail.code);
             }
@@ -131,15 +135,15 @@ impl Bench {
         }
         let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
         let metric = choose_metric(self.metric, &*base, cx);
-        if specs.is_empty() {
-            specs = self.chosen(&*base, metric, Some(cx));
+        if all.is_empty() {
+            all = self.chosen(&*base, metric, Some(cx));
         }
         let (truth, truth_from) = self.truth(&*base, &*queries, metric, cx)?;
         let scratch = self.scratch_folder()?;
         let mut points = Vec::new();
-        for (i, spec) in specs.iter().enumerate() {
-            cx.screen.say(&format!("{spec}: building"));
-            let new = self.points_of(i, spec, &truth, metric, scratch.path(), cx)?;
+        for (i, what) in all.iter().enumerate() {
+            cx.screen.say(&format!("{}: {}", what.spec(), if matches!(what, What::Spec(_)) { "building" } else { "reading" }));
+            let new = self.points_of(i, &what.spec(), &truth, metric, scratch.path(), cx)?;
             table(&new).lines().for_each(|l| cx.screen.say(l));
             points.extend(new);
         }
@@ -157,9 +161,15 @@ impl Bench {
         Ok(o)
     }
 
-    fn check(&self) -> Result<Vec<Spec>> {
+    fn check(&self) -> Result<Vec<What>> {
         let least = |all: &[usize]| all.iter().copied().min().unwrap_or(1);
-        let values = [("k", self.k), ("repeat", self.repeat), ("nprobe", least(&self.nprobe)), ("refine", least(&self.refine))];
+        let values = [
+            ("k", self.k),
+            ("repeat", self.repeat),
+            ("nprobe", least(&self.nprobe)),
+            ("refine", least(&self.refine)),
+            ("ef", least(&self.ef)),
+        ];
         for (name, value) in values {
             if value == 0 {
                 return Err(voisin::Error::param(name, 0, "at least 1").into());
@@ -168,16 +178,7 @@ impl Bench {
         if let Some(path) = &self.report {
             check_folder(path)?;
         }
-        let spec = |(i, text): (usize, &String)| match self.file(i) {
-            Some(file) => Ok(voisin_io::faiss::open(file, &voisin::Quiet)?.spec().clone()),
-            None => Spec::parse(text),
-        };
-        Ok(self.index.iter().enumerate().map(spec).collect::<voisin::Result<_>>()?)
-    }
-
-    /// The file of a FAISS index that is named in place of spec `i`.
-    fn file(&self, i: usize) -> Option<&Path> {
-        self.index.get(i..=i).and_then(faiss_file)
+        self.index.iter().map(|text| What::named(text)).collect()
     }
 
     fn scratch_folder(&self) -> Result<tempfile::TempDir> {
@@ -217,7 +218,7 @@ impl Bench {
     fn points_of(
         &self,
         i: usize,
-        spec: &Spec,
+        spec: &str,
         truth: &Neighbors,
         metric: Metric,
         scratch: &Path,
@@ -275,14 +276,14 @@ impl Bench {
 
 impl Bench {
     /// The index that is built where nobody names one, and exact search beside it.
-    fn chosen(&self, base: &dyn Source, metric: Metric, say: Option<&Context>) -> Vec<Spec> {
+    fn chosen(&self, base: &dyn Source, metric: Metric, say: Option<&Context>) -> Vec<What> {
         let (spec, why) = default_spec(base.len(), base.dim(), metric);
         if let Some(cx) = say {
             cx.screen.say(&format!("{spec} ({why})"));
         }
         let mut all = vec![spec, Spec::flat()];
         all.dedup();
-        all
+        all.into_iter().map(What::Spec).collect()
     }
 }
 
@@ -294,19 +295,19 @@ pub fn short_name(name: &str) -> String {
 
 impl Bench {
     /// What the child does: build, open, sweep.
-    fn measure(&self, i: usize, mut specs: Vec<Spec>, dir: &Path, cx: &Context) -> Result<()> {
+    fn measure(&self, i: usize, mut all: Vec<What>, dir: &Path, cx: &Context) -> Result<()> {
         let base = self.base.open()?;
         let metric = self.metric.or(base.metric()).unwrap_or(Metric::L2);
-        if specs.is_empty() {
-            specs = self.chosen(&*base, metric, None);
+        if all.is_empty() {
+            all = self.chosen(&*base, metric, None);
         }
-        let spec = specs.get(i).ok_or_else(|| Fail::usage("no such spec", "--child is for internal use"))?;
+        let what = all.get(i).ok_or_else(|| Fail::usage("no such spec", "--child is for internal use"))?;
         let usual = [1, 2, 4, 8, 16, 32];
         let nprobe = if self.nprobe.is_empty() && self.recall.is_empty() { &usual[..] } else { &self.nprobe[..] };
-        let asks = child::asks(spec, nprobe, &self.recall, &self.refine);
+        let ef = if self.ef.is_empty() { &[16, 32, 64, 128, 256][..] } else { &self.ef[..] };
+        let asks = child::asks(what, self.k, (nprobe, &self.recall, &self.refine, ef));
         let job = child::Job {
-            spec,
-            file: self.file(i),
+            what,
             metric,
             k: self.k,
             asks: &asks,

@@ -153,7 +153,7 @@ impl Demo {
         let mut points = Vec::new();
         for nprobe in crate::bench::sweep(&NPROBE, index.spec().nlist()) {
             let params = SearchParams { k: self.k, nprobe, ..SearchParams::default() };
-            let speed = measure(index, data.queries.view(), &params, Mode::Batch, 3, &cx.screen)?;
+            let speed = measure(&|q| index.search(q, &params), data.queries.view(), Mode::Batch, 3, &cx.screen)?;
             let mut point = Point {
                 spec: index.spec().to_string(),
                 nprobe,

@@ -95,7 +95,7 @@ impl Report {
             if targets {
                 let _ = write!(t, "<td>{}</td>", p.target.map_or_else(|| "–".into(), |x| x.to_string()));
             }
-            let lists = if p.target.is_some() { p.lists } else { p.nprobe as f64 };
+            let lists = if p.target.is_some() { p.lists } else { p.ef.unwrap_or(p.nprobe) as f64 };
             let _ = write!(t, "<td>{}</td>", measured(lists, |_| p.lists_shown()));
             for k in &ks {
                 let interval = p.interval_95.get(k).filter(|_| *k == self.k);

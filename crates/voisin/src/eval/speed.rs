@@ -1,7 +1,6 @@
 //! How fast an index answers.
 
-use crate::index::SearchParams;
-use crate::{Error, Index, Neighbors, Result, Vectors, Watch};
+use crate::{Error, Neighbors, Result, SearchResult, Vectors, Watch};
 use std::time::Instant;
 
 /// How queries are sent.
@@ -46,6 +45,9 @@ pub struct Speed {
 /// At most this many queries are sent one by one to find the latencies of a batch run.
 const LATENCY_SAMPLE: usize = 1000;
 
+/// What is measured: it answers some queries.
+pub type Searcher<'a> = dyn Fn(Vectors<'_>) -> Result<SearchResult> + 'a;
+
 /// Searches all queries `repeat` times after one run that warms caches up, on the current rayon pool.
 ///
 /// Latencies are always those of single queries; under [`Mode::Batch`] they come from a pass of its own over at most 1,000 queries.
@@ -53,9 +55,8 @@ const LATENCY_SAMPLE: usize = 1000;
 /// # Errors
 /// No query, `repeat` of 0, what searching gives; [`Error::Stopped`].
 pub fn measure(
-    index: &Index,
+    search: &Searcher<'_>,
     queries: Vectors<'_>,
-    params: &SearchParams,
     mode: Mode,
     repeat: usize,
     watch: &dyn Watch,
@@ -66,19 +67,19 @@ pub fn measure(
     if queries.n() == 0 {
         return Err(Error::Empty { name: "queries".into() });
     }
-    let warm = index.search(queries, params)?;
+    let warm = search(queries)?;
     let (mut seconds, mut latencies) = (Vec::new(), Vec::new());
     for _ in 0..repeat {
         watch.check()?;
         let start = Instant::now();
         match mode {
-            Mode::Batch => drop(index.search(queries, params)?),
-            Mode::Single => one_by_one(index, queries, params, &mut latencies)?,
+            Mode::Batch => drop(search(queries)?),
+            Mode::Single => one_by_one(search, queries, &mut latencies)?,
         }
         seconds.push(start.elapsed().as_secs_f64());
     }
     if mode == Mode::Batch {
-        one_by_one(index, queries.rows(0..queries.n().min(LATENCY_SAMPLE)), params, &mut latencies)?;
+        one_by_one(search, queries.rows(0..queries.n().min(LATENCY_SAMPLE)), &mut latencies)?;
     }
     let seconds = quantile(&mut seconds, 0.5);
     Ok(Speed {
@@ -92,10 +93,10 @@ pub fn measure(
     })
 }
 
-fn one_by_one(index: &Index, queries: Vectors<'_>, params: &SearchParams, latencies: &mut Vec<f64>) -> Result<()> {
+fn one_by_one(search: &Searcher<'_>, queries: Vectors<'_>, latencies: &mut Vec<f64>) -> Result<()> {
     for i in 0..queries.n() {
         let start = Instant::now();
-        index.search(queries.rows(i..i + 1), params)?;
+        search(queries.rows(i..i + 1))?;
         latencies.push(start.elapsed().as_secs_f64());
     }
     Ok(())

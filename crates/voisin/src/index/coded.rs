@@ -267,7 +267,8 @@ pub(super) fn rank_again(
     }
     // unit vectors: |q − x|² = 2 − 2 cos
     let half = if metric == Metric::Cosine { 0.5 } else { 1.0 };
-    for c in best {
+    let (mut words, mut decoded) = (Vec::new(), Vec::new());
+    for (i, c) in best.iter().enumerate() {
         if top.worst().is_some_and(|worst| half * (c.rank as f64 - wrong as f64) > worst) {
             break;
         }
@@ -279,9 +280,16 @@ pub(super) fn rank_again(
                 (Codec::Pq(_), Metric::Ip) => {
                     segment(c).with_row(c.run as usize, c.row as usize, &mut row, |x| -dot_f64(prepared, x))
                 }
-                (Codec::Pq(code), _) => segment(c).with_residual(code, c.run as usize, c.row as usize, &mut row, |x, centre| {
-                    centre.map_or_else(|| l2_squared_f64(prepared, x), |centre| l2_squared_to_sum_f64(prepared, x, centre))
-                }),
+                (Codec::Pq(code), _) => {
+                    if let Some(next) = best.get(i + 1) {
+                        // code books are larger than the near caches
+                        segment(next).words(code, next.run as usize, next.row as usize).0.for_each(prefetch);
+                    }
+                    let (each, centre) = segment(c).words(code, c.run as usize, c.row as usize);
+                    words.clear();
+                    words.extend(each);
+                    far_from_words(prepared, &words, centre, &mut decoded)
+                }
                 (_, Metric::Ip) => c.rank as f64,
                 (_, _) => (c.rank as f64).max(0.0),
             };
@@ -290,6 +298,17 @@ pub(super) fn rank_again(
         top.push(key, id);
     }
     Ok(top.into_sorted())
+}
+
+/// The squared distance of a query to a row that consists of codewords and the centre they are relative to.
+fn far_from_words(query: &[f32], words: &[&[f32]], centre: Option<&[f32]>, decoded: &mut Vec<f32>) -> f64 {
+    let aligned = words[0].len().is_multiple_of(32);
+    if let (Some(centre), true) = (centre, aligned) {
+        return l2_squared_to_sum_f64(query, words, centre);
+    }
+    decoded.clear();
+    words.iter().for_each(|w| decoded.extend_from_slice(w));
+    centre.map_or_else(|| l2_squared_f64(query, decoded), |centre| l2_squared_to_sum_f64(query, &[decoded], centre))
 }
 
 /// A run that is compared with.

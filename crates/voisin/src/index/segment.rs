@@ -356,19 +356,15 @@ impl Segment {
         f(scratch)
     }
 
-    /// What `f` makes of the decoded residual of a row of a run that was visited before, and of the centre of its list.
-    pub(super) fn with_residual<T>(
-        &self,
-        code: &Pq,
+    /// The codewords that the residual of a row of a run consists of, and the centre of its list; the run was visited before.
+    pub(super) fn words<'s>(
+        &'s self,
+        code: &'s Pq,
         run: usize,
         row: usize,
-        scratch: &mut Vec<f32>,
-        f: impl FnOnce(&[f32], Option<&[f32]>) -> T,
-    ) -> T {
+    ) -> (impl Iterator<Item = &'s [f32]>, Option<&'s [f32]>) {
         let rows = self.content(run);
-        scratch.resize(self.code_d, 0.0);
-        code.decode_run(rows.codes, rows.ids.len(), row, scratch);
-        f(scratch, self.model.centre(self.list_of(run)))
+        (code.words_of_run(rows.codes, rows.ids.len(), row), self.model.centre(self.list_of(run)))
     }
 
     /// The code of a row whose run was visited before.

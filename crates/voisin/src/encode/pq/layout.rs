@@ -43,15 +43,15 @@ impl Pq {
         }
     }
 
-    /// The residual that row `i` of a run of n stands for.
-    pub(crate) fn decode_run(&self, run: &[u8], n: usize, i: usize, out: &mut [f32]) {
+    /// The codewords that row `i` of a run of n stands for, part after part.
+    pub(crate) fn words_of_run<'a>(&'a self, run: &'a [u8], n: usize, i: usize) -> impl Iterator<Item = &'a [f32]> {
         let (at, sub, k) = (self.place(n, i), self.d() / self.m(), 1 << self.bits);
-        for (p, to) in out.chunks_exact_mut(sub).enumerate() {
+        (0..self.m()).map(move |p| {
             let code =
                 if self.bits == 8 { run[at.code + p * at.step] } else { run[at.code + p / 4 * at.step + p % 4] >> at.shift & 15 };
             let word = p * k + code as usize;
-            to.copy_from_slice(&self.codebooks()[word * sub..(word + 1) * sub]);
-        }
+            &self.codebooks()[word * sub..(word + 1) * sub]
+        })
     }
 
     fn place(&self, n: usize, i: usize) -> Place {
