@@ -89,6 +89,12 @@ fn to_faiss(dir: &str, out: &Path, cx: &Context) -> Result<Outcome> {
     o.set("metric", i.metric.name()).set("out", out.display().to_string());
     o.set("seconds", Seconds { total: cx.elapsed(), ..Seconds::default() });
     o.line(format!("written to {}: {} vectors as {}, {}", out.display(), count(i.n), i.spec, bytes(written)));
+    if let Some(layer) = &i.layer {
+        o.set("layer", layer.to_string());
+        o.line(format!(
+            "its vectors were mapped by {layer}: the file does not say so, queries must be mapped before FAISS gets them"
+        ));
+    }
     if i.metric == voisin::Metric::Cosine {
         o.line("metric cosine is written as L2 at unit length: FAISS's squared distances are 2 - 2 cos");
     }

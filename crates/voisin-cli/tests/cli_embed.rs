@@ -126,3 +126,30 @@ fn killed_midway_it_goes_on_with_the_same_bytes() {
     assert_eq!(r.code, Some(0), "{r:?}");
     assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&out).unwrap());
 }
+
+#[test]
+fn an_index_built_in_parts_knows_what_made_its_vectors() {
+    let dir = Folder::new();
+    let (one, two) = (dir.file("one.h5"), dir.file("two.h5"));
+    good(&["embed", &fixture("images/colour"), "-o", &one]);
+    good(&["embed", &fixture("images/grey"), "-o", &two]);
+    let plan = |name: &str, files: [&str; 2]| {
+        let plan = dir.file(name);
+        good(&["job", "plan", "--base", files[0], files[1], "--index", "Flat", "--parts", "2", "-o", &plan]);
+        plan
+    };
+    let whole = plan("whole.json", [&one, &two]);
+    for step in [&["train", &whole][..], &["run", &whole, "--part", "0"], &["run", &whole, "--part", "1"], &["commit", &whole]] {
+        good(&[&["job"], step].concat());
+    }
+    assert_eq!(json(&["info", &dir.file("whole")])["made_by"], "voisin descriptor 1");
+    // the second file, said to be made by something else
+    let mut bytes = std::fs::read(&two).unwrap();
+    let text = b"voisin descriptor 1";
+    let at = bytes.windows(text.len()).position(|w| w == text).expect("the attribute");
+    bytes[at + text.len() - 1] = b'7';
+    let other = dir.write("other.h5", bytes);
+    let mixed = plan("mixed.json", [&one, &other]);
+    let message = bad(&["job", "train", &mixed], 1);
+    assert!(message.contains("descriptor 7") && message.contains("one.h5"), "{message}");
+}

@@ -245,6 +245,13 @@ pub fn commit(plan: &Plan, dir: &Path, quick: bool, watch: &dyn Watch) -> Result
         let receipt = Receipt::load(dir, part)?.ok_or_else(|| Error::format(dir, format!("part {part} is gone")))?;
         // once more, without reading: the manifest must name what was looked at
         receipt.check(plan, dir, part, &model, false)?;
+        match (&manifest.made_by, receipt.made_by) {
+            (Some(one), Some(other)) if *one != other => {
+                return Err(Error::format(dir, format!("part {part} has vectors made by `{other}`, those before it by `{one}`")));
+            }
+            (None, made_by) => manifest.made_by = made_by,
+            _ => {}
+        }
         manifest.missing.extend(receipt.missing);
         manifest.segments.extend(receipt.segments);
     }

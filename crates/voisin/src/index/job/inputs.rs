@@ -24,6 +24,8 @@ pub struct Seen {
     pub strings: bool,
     /// The metric that it names.
     pub metric: Option<Metric>,
+    /// What made its vectors, where it says so.
+    pub made_by: Option<String>,
 }
 
 /// The files that a plan names, as somebody reads them (`voisin_io::Files`).
@@ -98,6 +100,24 @@ pub(super) fn look(
         }
     }
     Ok((there, missing))
+}
+
+/// What made the vectors of all these files.
+///
+/// # Errors
+/// Two that say different things.
+pub(super) fn made_by(inputs: &[Input], there: &[There]) -> Result<Option<String>> {
+    let mut first: Option<(&str, &str)> = None;
+    for (piece, seen) in there {
+        let (file, Some(made_by)) = (inputs[piece.input].file.as_str(), seen.made_by.as_deref()) else { continue };
+        match first {
+            Some((other, by)) if by != made_by => {
+                return Err(Error::format(file, format!("vectors made by `{made_by}`, those of {other} by `{by}`")));
+            }
+            _ => first = first.or(Some((file, made_by))),
+        }
+    }
+    Ok(first.map(|f| f.1.to_owned()))
 }
 
 /// The rows of some pieces of files, one after the other.

@@ -28,6 +28,9 @@ pub(in crate::index) struct Receipt {
     pub(super) inputs: Vec<Read>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) missing: Vec<Missing>,
+    /// What made the vectors, where the files say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made_by: Option<String>,
 }
 
 /// The journal of the training: finished where it names a model. Its file is read as a whole.

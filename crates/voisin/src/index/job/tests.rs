@@ -47,7 +47,8 @@ impl Inputs for Files {
     fn look(&self, file: &str) -> Result<Seen> {
         let s = self.get(file)?;
         let strings = s.ids()?.is_some();
-        Ok(Seen { rows: s.len(), d: s.dim(), dtype: "f32".into(), bytes: 24 * s.len(), strings, metric: None })
+        let (rows, d, bytes) = (s.len(), s.dim(), 24 * s.len());
+        Ok(Seen { rows, d, dtype: "f32".into(), bytes, strings, metric: None, made_by: None })
     }
 
     fn open(&self, file: &str) -> Result<Box<dyn Source>> {

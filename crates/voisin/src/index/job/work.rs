@@ -9,7 +9,7 @@ use super::super::segment::Shape;
 use super::super::store::{Job, rows_a_segment};
 use super::super::{build, calibrate, disk, pairs, route};
 use super::commit::{Standing, standing};
-use super::inputs::{Inputs, PartSource, Read, There, look};
+use super::inputs::{self, Inputs, PartSource, Read, There, look};
 use super::plan::{Input, JOB, Missing, Piece, Plan, pieces};
 use super::receipt::{self, GENERATION, Receipt};
 use crate::partition::{Epoch, Mlp};
@@ -96,6 +96,7 @@ pub fn train(plan: &Plan, dir: &Path, files: &dyn Inputs, params: &RunParams, wa
     let all = pieces(inputs, 0..inputs.iter().map(|i| i.rows).sum());
     let there = present(plan, files, inputs, &all, params.allow_missing)?.0;
     let with = plan.with(params, &there)?;
+    inputs::made_by(inputs, &there)?;
     let source = PartSource::new(files, inputs, there.into_iter().map(|t| t.0).collect(), plan.dim());
     build::check(&build::Size { n: source.len(), d: plan.dim(), name: &source.name(), layer: None }, plan.spec(), &with)?;
     calibrate::check_queries(&source, &with)?;
@@ -221,6 +222,7 @@ pub fn run(
     }
     let wanted = pieces(plan.inputs(), rows.clone());
     let (there, missing) = present(plan, files, plan.inputs(), &wanted, params.allow_missing)?;
+    let made_by = inputs::made_by(plan.inputs(), &there)?;
     let model = model::load(dir, &entry, plan.spec(), plan.params().metric, plan.dim())?;
     let work = Work { plan, dir, part, model: &model, entry: &entry };
     let source = PartSource::new(files, plan.inputs(), there.iter().map(|t| t.0).collect(), plan.dim());
@@ -236,6 +238,7 @@ pub fn run(
         skipped: journal.skipped,
         inputs,
         missing,
+        made_by,
     };
     receipt.save(dir)?;
     disk::remove_file(&dir.join(&journal.file))?;
