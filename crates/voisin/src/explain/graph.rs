@@ -1,6 +1,7 @@
 //! How a search went through a graph.
 
-use super::types::{Counts, Explanation, Hit, Hop, MapKind, Missed, Reason, TruthKind, Walk};
+use super::map::{self, Vector, evenly};
+use super::types::{Counts, Explanation, Hit, Hop, Map, MapKind, Missed, PointState, Reason, TruthKind, Walk};
 use crate::graph::{Follow, Graph, Near};
 use crate::{Result, TopK};
 use rayon::prelude::*;
@@ -72,7 +73,9 @@ impl Graph {
             estimate_rank: None,
         });
         let missed: Vec<Missed> = missed.collect();
-        let _ = map;
+        let missing: Vec<u64> = truth.iter().map(|t| t.1).filter(|id| !have.contains(id)).collect();
+        let found_ids: Vec<u64> = found.iter().map(|f| f.1).collect();
+        let map = (map != MapKind::None).then(|| self.drawn(query, &steps, [&found_ids, &missing], map)).transpose()?;
         Ok(Explanation {
             spec: self.spec(),
             metric: self.metric(),
@@ -89,7 +92,7 @@ impl Graph {
             missed,
             truth: TruthKind::Exact,
             truth_text: "the vectors of the graph".into(),
-            map: None,
+            map,
             graph: Some(self.told(&steps, ef.max(k), compared)),
             notes: Vec::new(),
         })
@@ -104,6 +107,26 @@ impl Graph {
             from: from.map(id),
         };
         Walk { levels: self.shape().0, ef, visited, hops: steps.hops.iter().map(hop).collect() }
+    }
+
+    /// Hits, then those missed, then what else was compared on level 0, evenly.
+    fn drawn(&self, query: &[f32], steps: &Steps, [hits, missed]: [&[u64]; 2], method: MapKind) -> Result<Map> {
+        let mut compared: Vec<u32> = steps.from.keys().copied().chain(steps.hops.iter().map(|h| h.1.1)).collect();
+        compared.sort_unstable();
+        compared.dedup();
+        let met = |i: usize| compared.binary_search(&(i as u32)).is_ok();
+        let states: HashMap<u64, PointState> =
+            hits.iter().map(|id| (*id, PointState::Hit)).chain(missed.iter().map(|id| (*id, PointState::Missed))).collect();
+        let marked = (0..self.len()).filter(|i| states.contains_key(&self.id(*i)));
+        let others: Vec<usize> = compared.iter().map(|i| *i as usize).filter(|i| !states.contains_key(&self.id(*i))).collect();
+        let room = (map::POINTS - 1).saturating_sub(states.len());
+        let vector = |i: usize| {
+            let id = self.id(i);
+            let state = states.get(&id).copied().unwrap_or(PointState::Other);
+            (i, Vector { id, name: id.to_string(), list: None, visited: Some(met(i)), state })
+        };
+        let all = marked.chain(evenly(others.len(), room).map(|i| others[i])).map(vector);
+        map::of_graph(self.rows(), query, all, method)
     }
 
     /// Key and id of the k nearest of all vectors.

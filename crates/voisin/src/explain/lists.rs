@@ -13,7 +13,7 @@ pub(super) struct Told<'a> {
     params: &'a SearchParams,
     trace: &'a Trace,
     /// All lists, those visited first.
-    order: Vec<Seen>,
+    order: &'a [Seen],
     truth: &'a [True],
     /// The place of each list in the order, from 1.
     places: Vec<usize>,
@@ -26,7 +26,7 @@ impl<'a> Told<'a> {
         index: &'a Index,
         params: &'a SearchParams,
         trace: &'a Trace,
-        order: Vec<Seen>,
+        order: &'a [Seen],
         truth: &'a [True],
     ) -> Told<'a> {
         let mut places = vec![0; index.spec().nlist()];

@@ -23,8 +23,14 @@
 
 mod graph;
 mod lists;
+mod map;
+mod plane;
 mod truth;
+mod tsne;
 mod types;
+
+#[cfg(test)]
+mod tests;
 
 pub use truth::{Originals, Truth};
 pub use types::{
@@ -47,13 +53,30 @@ pub fn explain(index: &Index, query: &[f32], params: &SearchParams, truth: Truth
     let rows = Vectors::new(query, query.len().max(1));
     let trace = index.trace(rows, params)?;
     let neighbours = truth::neighbours(index, rows, params, truth)?;
-    let told = Told::new(index, params, &trace, index.order(rows, &trace.visited), &neighbours);
+    let order = index.order(rows, &trace.visited);
+    let told = Told::new(index, params, &trace, &order, &neighbours);
     let (hits, missed) = (told.hits()?, told.missed());
     let (kind, truth_text) = truth::kind(index, truth);
     let (lists, not_visited) = told.lists(&hits);
     let free = neighbours.iter().filter(|t| t.stand == truth::Stand::Free).count();
     let recalled = hits.iter().filter(|h| h.true_rank.is_some()).count();
-    let _ = map;
+    let mut notes = told.notes();
+    let scene = map::Scene {
+        index,
+        query: rows,
+        order: &order,
+        visited: trace.visited.len(),
+        hits: &hits,
+        found: &trace.found,
+        missed: &missed,
+        lost: &neighbours.iter().filter_map(|t| Some((t.name.clone(), t.id?))).collect(),
+        truth,
+    };
+    let map = (map != MapKind::None).then(|| scene.map(map)).transpose()?;
+    let map = map.map(|(map, note)| {
+        notes.extend(note);
+        map
+    });
     Ok(Explanation {
         spec: index.spec().to_string(),
         metric: index.metric(),
@@ -70,9 +93,9 @@ pub fn explain(index: &Index, query: &[f32], params: &SearchParams, truth: Truth
         recall: if free == 0 { 1.0 } else { recalled as f64 / free as f64 },
         truth: kind,
         truth_text,
-        map: None,
+        map,
         graph: None,
-        notes: told.notes(),
+        notes,
     })
 }
 
