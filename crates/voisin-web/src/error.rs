@@ -58,6 +58,6 @@ impl From<voisin::Error> for WebError {
             voisin::Error::Id { .. } => Kind::NotFound,
             _ => Kind::Internal,
         };
-        WebError::new(kind, e.to_string())
+        WebError { hint: e.hint(), ..WebError::new(kind, e.to_string()) }
     }
 }
