@@ -15,9 +15,7 @@ use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::change::id_list;
-use crate::common::{
-    AdaptArgs, Bad, Context, check_k, id_lines, open_indexes, open_queries, parse_metric, parse_recall, several,
-};
+use crate::common::{AdaptArgs, Bad, Context, check_k, id_lines, open_queries, parse_metric, parse_recall, several};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};

@@ -147,6 +147,16 @@ impl Graph {
         self.rows.d()
     }
 
+    /// The vectors, in the order of the file.
+    pub fn rows(&self) -> Vectors<'_> {
+        self.rows.view()
+    }
+
+    /// Their ids, in the same order; nothing where they are counted from 0.
+    pub fn ids(&self) -> Option<&[u64]> {
+        self.ids.as_deref()
+    }
+
     /// How vectors are compared.
     pub fn metric(&self) -> Metric {
         self.metric
@@ -185,14 +195,8 @@ impl Graph {
     }
 
     /// Keys and ids of what a search for one query finds, and how many vectors it compares, followed by `follow`.
-    pub(crate) fn walk(&self, q: &[f32], k: usize, ef: usize, follow: &mut impl Follow) -> Result<(Vec<(f64, u64)>, u64)> {
-        self.check(Vectors::new(q, q.len().max(1)), k, ef)?;
-        Ok(self.one(q, k, ef.max(k), &mut Seen::default(), follow))
-    }
-
-    /// The vectors, and the id of each.
-    pub(crate) fn rows(&self) -> &Matrix {
-        &self.rows
+    pub(crate) fn walk(&self, q: &[f32], k: usize, ef: usize, follow: &mut impl Follow) -> (Vec<(f64, u64)>, u64) {
+        self.one(q, k, ef.max(k), &mut Seen::default(), follow)
     }
 
     /// The id of a vector.
@@ -209,7 +213,7 @@ impl Graph {
         i.map(|i| self.rows.row(i))
     }
 
-    fn check(&self, queries: Vectors<'_>, k: usize, ef: usize) -> Result<()> {
+    pub(crate) fn check(&self, queries: Vectors<'_>, k: usize, ef: usize) -> Result<()> {
         for (name, value) in [("k", k), ("ef", ef)] {
             if value == 0 {
                 return Err(Error::param(name, 0, "at least 1"));

@@ -1,6 +1,6 @@
 //! `voisin search --explain`: how the index searched for one query, as JSON or as a report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use voisin::explain::{Explanation, MapKind, Originals, Reason, Truth, TruthKind, explain};
@@ -129,7 +129,7 @@ impl Search {
     fn query(&self, index: &Index, originals: Option<&Originals<'_>>) -> Result<(String, Vec<f32>, Option<u64>)> {
         if let (Some(originals), [id]) = (originals, &self.id[..]) {
             // the vector itself says more than what its code decodes to
-            let unknown = || Error::Id { id: id.clone(), what: format!("not in {}", originals.name()) };
+            let unknown = || Error::Id { id: id.clone(), what: format!("not among {}", originals.name()) };
             let vector = originals.vector(id)?.ok_or_else(unknown)?;
             let number = if index.has_string_ids() { index.find(id)? } else { id.parse().ok() };
             return Ok((id.clone(), vector, number.filter(|_| self.exclude_self)));
@@ -151,44 +151,47 @@ impl Search {
 
     fn graph_explained(&self, graph: &Graph, cx: &Context) -> Result<Outcome> {
         self.check_graph()?;
-        if self.exclude_self || !self.how.features.is_empty() {
+        if !self.how.features.is_empty() || (self.exclude_self && self.id.is_empty()) {
             let message = format!("{} is a graph: --explain takes --queries or --id, -k, --ef and --map", several(&self.dirs));
             return Err(Fail::usage(message, "leave the other options out; a larger --ef finds more"));
         }
         check_k(self.k, graph.len() as u64, &several(&self.dirs))?;
-        let (name, query) = match &self.id[..] {
+        let (name, query, own) = match &self.id[..] {
             [id] => {
                 let unknown = || Error::Id { id: id.clone(), what: format!("not in {}", several(&self.dirs)) };
                 let number: u64 = id.parse().ok().ok_or_else(unknown)?;
-                (id.clone(), graph.vector_of(number).ok_or_else(unknown)?.to_vec())
+                let query = graph.vector_of(number).ok_or_else(unknown)?.to_vec();
+                (id.clone(), query, Some(number).filter(|_| self.exclude_self))
             }
             _ => {
                 let source = open_queries(&self.queries)?;
                 let row = self.how.one(source.len() as usize, &source.name())?;
                 let mut query = Matrix::zeros(1, source.dim());
                 source.read(row as u64, query.data_mut())?;
-                (row.to_string(), query.into_data())
+                (row.to_string(), query.into_data(), None)
             }
         };
-        let told = graph.explain(&query, self.k, self.ef, self.how.kind())?;
+        let told = graph.explain(&query, self.k, self.ef, own, self.how.kind())?;
         self.tell(&told, &name, cx)
     }
 
     /// Writes it, or shows it.
     fn tell(&self, told: &Explanation, query: &str, cx: &Context) -> Result<Outcome> {
-        let value = serde_json::to_value(told).map_err(|e| Fail::data(format!("the explanation: {e}"), "please report it"))?;
+        let wrong = |e: serde_json::Error| Fail::data(format!("the explanation: {e}"), "please report it");
+        let text = serde_json::to_string(told).map_err(wrong)?;
         let mut o = Outcome::new("search");
         o.set("n", told.n).set("d", told.d).set("k", told.k).set("metric", told.metric.name()).set("spec", told.spec.clone());
         o.set("query", query);
         if self.how.explain.as_deref() == Some("-") {
-            o.instead(value.to_string());
+            o.instead(text);
         } else if let Some(file) = self.how.file() {
             let mut out = AtomicFile::create(file)?;
-            out.write(format!("{value}\n").as_bytes())?;
+            out.write(text.as_bytes())?;
+            out.write(b"\n")?;
             out.commit()?;
             o.set("out", file.display().to_string());
         } else {
-            o.set("explanation", value);
+            o.set("explanation", serde_json::from_str::<serde_json::Value>(&text).map_err(wrong)?);
         }
         o.line(report(told, query).trim_end());
         if let Some(file) = self.how.file() {

@@ -3,7 +3,7 @@
 use super::map::{self, Vector, evenly};
 use super::types::{Counts, Explanation, Hit, Hop, Map, MapKind, Missed, PointState, Reason, TruthKind, Walk};
 use crate::graph::{Follow, Graph, Near};
-use crate::{Result, TopK};
+use crate::{Result, TopK, Vectors};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -38,15 +38,19 @@ impl Graph {
     }
 
     /// Explains the search for one query (d values), as [`Graph::search`] does it: its hops, and the true neighbours among all
-    /// vectors that it missed. Cost: a comparison with every vector, and the map.
+    /// vectors that it missed. One vector that is left out is found by the walk like any other (which is for k + 1 then), and
+    /// left out afterwards. Cost: a comparison with every vector, and the map.
     ///
     /// # Errors
     /// As [`Graph::search`].
-    pub fn explain(&self, query: &[f32], k: usize, ef: Option<usize>, map: MapKind) -> Result<Explanation> {
+    pub fn explain(&self, query: &[f32], k: usize, ef: Option<usize>, own: Option<u64>, map: MapKind) -> Result<Explanation> {
+        let wanted = k.saturating_add(own.is_some() as usize);
         let ef = ef.unwrap_or(self.ef());
-        let mut steps = Steps::default();
-        let (found, compared) = self.walk(query, k, ef, &mut steps)?;
-        let truth = self.nearest(query, k);
+        self.check(Vectors::new(query, query.len().max(1)), k, ef)?;
+        let (ef, mut steps) = (ef.max(wanted), Steps::default());
+        let (found, compared) = self.walk(query, wanted, ef, &mut steps);
+        let others = |all: Vec<(f64, u64)>| -> Vec<(f64, u64)> { all.into_iter().filter(|f| Some(f.1) != own).take(k).collect() };
+        let (found, truth) = (others(found), others(self.nearest(query, wanted)));
         let ranks: HashMap<u64, usize> = truth.iter().zip(1..).map(|(t, rank)| (t.1, rank)).collect();
         let report = |key: f64| self.metric().report(key) as f32;
         let hit = |(&(key, id), rank): (&(f64, u64), usize)| Hit {
@@ -68,7 +72,7 @@ impl Graph {
             list: None,
             order: None,
             reason: Reason::NotReached,
-            text: format!("the walk did not come to it; a queue longer than {} goes farther", ef.max(k)),
+            text: format!("the walk did not come to it; a queue longer than {} goes farther", ef),
             estimate: None,
             estimate_rank: None,
         });
@@ -93,7 +97,7 @@ impl Graph {
             truth: TruthKind::Exact,
             truth_text: "the vectors of the graph".into(),
             map,
-            graph: Some(self.told(&steps, ef.max(k), compared)),
+            graph: Some(self.told(&steps, ef, compared)),
             notes: Vec::new(),
         })
     }

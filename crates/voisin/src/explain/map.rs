@@ -6,7 +6,7 @@ use super::types::{Hit, Map, MapKind, Missed, Point, PointKind, PointState};
 use super::{Originals, Truth};
 use crate::index::{Index, Seen};
 use crate::partition::Partition;
-use crate::{Matrix, Result, Vectors};
+use crate::{Result, Vectors};
 use std::collections::HashMap;
 
 /// Points of a map, at most: t-SNE compares every pair of them.
@@ -107,8 +107,8 @@ impl Scene<'_> {
 
     /// A vector as partition and codes see it.
     fn read(&self, id: u64, name: &str) -> Result<Option<Vec<f32>>> {
-        if let Truth::Originals(originals, _) = self.truth
-            && let Some(vector) = originals.vector(name)?
+        if let Some(originals) = self.originals()
+            && let Some(vector) = originals.vector_of(id, name)?
         {
             return Ok(Some(self.index.as_coded(Vectors::new(&vector, vector.len()))));
         }
@@ -180,7 +180,7 @@ impl Scene<'_> {
 
 /// The places of hits, misses and what else was compared among the vectors of a graph.
 pub(super) fn of_graph(
-    rows: &Matrix,
+    rows: Vectors<'_>,
     query: &[f32],
     vectors: impl Iterator<Item = (usize, Vector)>,
     method: MapKind,

@@ -54,7 +54,7 @@ fn divergence(far: &Matrix, places: &[[f64; 2]], perplexity: f64) -> f64 {
     let mut of = vec![vec![0.0; n]; n];
     for i in 0..n {
         let (mut low, mut high, mut b) = (0.0, f64::INFINITY, 1.0);
-        for _ in 0..200 {
+        for _ in 0..60 {
             let w: Vec<f64> = (0..n).map(|j| if i == j { 0.0 } else { (-b * far.row(i)[j] as f64).exp() }).collect();
             let sum: f64 = w.iter().sum();
             of[i] = w.iter().map(|w| w / sum).collect();

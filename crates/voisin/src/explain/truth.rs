@@ -21,10 +21,17 @@ pub enum Truth<'a> {
 }
 
 /// The vectors of an index as they were before it made codes of them, known by their ids.
-pub struct Originals<'a> {
-    source: &'a dyn Source,
-    ids: Option<StringIds>,
-    rows: OnceLock<HashMap<String, u64>>,
+pub struct Originals<'a>(From<'a>);
+
+enum From<'a> {
+    Rows {
+        source: &'a dyn Source,
+        ids: Option<StringIds>,
+        /// The row of each string id, once it is asked for.
+        rows: OnceLock<HashMap<String, u64>>,
+    },
+    /// An index of plain vectors, under the same numbers.
+    Index(&'a Index),
 }
 
 impl<'a> Originals<'a> {
@@ -44,43 +51,91 @@ impl<'a> Originals<'a> {
             let what = "its rows have no ids, where those of the index are strings";
             return Err(Error::Format { path: source.name().into(), what: what.into() });
         }
-        Ok(Originals { source, ids, rows: OnceLock::new() })
+        Ok(Originals(From::Rows { source, ids, rows: OnceLock::new() }))
+    }
+
+    /// Takes an index of the same vectors under the same numbers (those of [`Index::find`], where ids are strings) that keeps
+    /// them as they were.
+    ///
+    /// # Errors
+    /// Another dimension or metric than the index has.
+    pub fn of_index(index: &Index, plain: &'a Index) -> Result<Originals<'a>> {
+        if (plain.dim(), plain.metric()) != (index.dim(), index.metric()) {
+            let context = format!("the index has {}, under {}", index.dim(), index.metric());
+            let name = format!("vectors under {}", plain.metric());
+            return Err(Error::Dimension { name, expected: index.dim(), got: plain.dim(), context });
+        }
+        Ok(Originals(From::Index(plain)))
     }
 
     /// What to call them.
     pub fn name(&self) -> String {
-        self.source.name()
+        match &self.0 {
+            From::Rows { source, .. } => format!("the vectors of {}", source.name()),
+            From::Index(_) => "the vectors as they were".into(),
+        }
     }
 
-    /// The vector with an id; `None` if there is none.
+    /// The vector with an id; `None` if there is none. `number` is what stands for it in the index.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub(super) fn vector_of(&self, number: u64, id: &str) -> Result<Option<Vec<f32>>> {
+        match &self.0 {
+            From::Rows { .. } => self.vector(id),
+            From::Index(plain) => plain.vector_of(number),
+        }
+    }
+
+    /// The vector of the row with an id; `None` if there is none.
     ///
     /// # Errors
     /// What reading gives.
     pub fn vector(&self, id: &str) -> Result<Option<Vec<f32>>> {
-        let row = match &self.ids {
-            None => id.parse().ok().filter(|row| *row < self.source.len()),
-            Some(ids) => {
-                let rows = || ids.iter().zip(0..).map(|(id, row)| (id.to_owned(), row)).collect();
-                self.rows.get_or_init(rows).get(id).copied()
+        let (source, row) = match &self.0 {
+            From::Rows { source, ids: None, .. } => (source, id.parse().ok().filter(|row| *row < source.len())),
+            From::Rows { source, ids: Some(ids), rows } => {
+                let all = || ids.iter().zip(0..).map(|(id, row)| (id.to_owned(), row)).collect();
+                (source, rows.get_or_init(all).get(id).copied())
             }
+            From::Index(plain) => return id.parse().map_or(Ok(None), |number| plain.vector_of(number)),
         };
         let Some(row) = row else { return Ok(None) };
-        let mut out = vec![0.0; self.source.dim()];
-        self.source.read(row, &mut out)?;
+        let mut out = vec![0.0; source.dim()];
+        source.read(row, &mut out)?;
         Ok(Some(out))
     }
 
-    fn id(&self, row: u64) -> String {
-        self.ids.as_ref().map_or_else(|| row.to_string(), |ids| ids.get(row as usize).to_owned())
+    /// The id of a row, and what stands for it in the index.
+    fn known(&self, index: &Index, row: u64) -> Result<(String, Option<u64>)> {
+        match &self.0 {
+            From::Rows { ids: Some(ids), .. } => {
+                let id = ids.get(row as usize);
+                Ok((id.to_owned(), index.find(id)?))
+            }
+            From::Index(_) if index.has_string_ids() => {
+                Ok((index.string_id(row)?.map_or_else(|| row.to_string(), str::to_owned), Some(row)))
+            }
+            _ => Ok((row.to_string(), Some(row))),
+        }
     }
 
-    /// Key and row of every vector that can be ranked, nearest first. Memory: 16 bytes a row.
-    fn ranked(&self, query: &[f32], metric: Metric, watch: &dyn Watch) -> Result<Vec<(f64, u64)>> {
-        let (n, d, norm) = (self.source.len(), self.source.dim(), metric.exact_norm(query));
+    /// Key and row of the `most` nearest vectors that can be ranked, or of all; nearest first. Memory: 16 bytes a row of a
+    /// source.
+    fn ranked(&self, query: &[f32], metric: Metric, most: usize, watch: &dyn Watch) -> Result<Vec<(f64, u64)>> {
+        let (source, norm) = match &self.0 {
+            From::Rows { source, .. } => (source, metric.exact_norm(query)),
+            From::Index(plain) => {
+                let most = most.clamp(1, plain.len().max(1) as usize);
+                let p = SearchParams { k: most, nprobe: usize::MAX, ..SearchParams::default() };
+                return Ok(plain.trace(Vectors::new(query, query.len()), &p)?.found);
+            }
+        };
+        let (n, d) = (source.len(), source.dim());
         let mut all: Vec<(f64, u64)> = Vec::with_capacity(n as usize);
         watch.begin("true neighbours", n, "vectors");
         let step = (BLOCK / (4 * d)).max(1);
-        for_each_block(self.source, 0..n, step, metric, OnBad::Skip, watch, |block| {
+        for_each_block(*source, 0..n, step, metric, OnBad::Skip, watch, |block| {
             let rows = block.rows.view();
             let keys = (0..rows.n()).into_par_iter().with_min_len(64).map(|i| metric.exact_key_of(query, norm, rows.row(i)));
             let keys: Vec<f64> = keys.collect();
@@ -122,7 +177,7 @@ pub(super) struct True {
 /// What the truth of an index is.
 pub(super) fn kind(index: &Index, truth: Truth<'_>) -> (TruthKind, String) {
     match (truth, index.spec().refine) {
-        (Truth::Originals(o, _), _) => (TruthKind::Exact, format!("the vectors of {}", o.name())),
+        (Truth::Originals(o, _), _) => (TruthKind::Exact, o.name()),
         (Truth::Kept, Some(RefineSpec::Flat)) => (TruthKind::Exact, "the vectors kept beside the codes".into()),
         (Truth::Kept, None) if index.plain() => (TruthKind::Exact, "the vectors of the index".into()),
         (Truth::Kept, Some(RefineSpec::Scalar(kind))) => {
@@ -137,8 +192,16 @@ pub(super) fn neighbours(index: &Index, query: Vectors<'_>, params: &SearchParam
     match truth {
         Truth::Kept => kept(index, query, params),
         Truth::Originals(originals, watch) => {
-            let ranked = originals.ranked(query.row(0), index.metric(), watch)?;
-            original(index, &ranked, originals, params)
+            let mut most = params.k.saturating_mul(2).saturating_add(1);
+            loop {
+                let ranked = originals.ranked(query.row(0), index.metric(), most, watch)?;
+                let found = original(index, &ranked, originals, params)?;
+                // a filter may leave so many out that more have to be looked at
+                if ranked.len() < most || found.iter().filter(|t| t.stand == Stand::Free).count() == params.k {
+                    return Ok(found);
+                }
+                most = most.max(ranked.len()).saturating_mul(8);
+            }
         }
     }
 }
@@ -172,8 +235,7 @@ fn original(index: &Index, ranked: &[(f64, u64)], originals: &Originals<'_>, par
     let own = params.exclude.as_ref().map(|ids| ids[0]).or(params.exclude_self.then_some(0));
     let (mut all, mut free, mut rank) = (Vec::new(), 0, 0);
     for &(key, row) in ranked {
-        let name = originals.id(row);
-        let id = if index.has_string_ids() { index.find(&name)? } else { Some(row) };
+        let (name, id) = originals.known(index, row)?;
         if id.is_some() && id == own {
             continue;
         }

@@ -6,6 +6,7 @@
 
 use crate::Matrix;
 use rayon::prelude::*;
+use voisin_kernels::forces;
 
 /// Neighbours, about, that a point looks at.
 const PERPLEXITY: f64 = 30.0;
@@ -15,8 +16,6 @@ const EXAGGERATION: f32 = 12.0;
 const EARLY: usize = 250;
 /// All iterations.
 const ITERATIONS: usize = 1000;
-/// Values that are summed side by side.
-const LANES: usize = 8;
 
 /// Places of n points with these squared distances (n x n), from a start on.
 ///
@@ -34,19 +33,18 @@ pub(super) fn tsne(far: &Matrix, start: &[[f64; 2]]) -> Vec<[f64; 2]> {
         let (momentum, more) = if step < EARLY { (0.5, EXAGGERATION) } else { (0.8, 1.0) };
         points.step(&p, more, momentum, rate);
     }
-    points.x.iter().zip(&points.y).take(n).map(|(x, y)| [*x as f64, *y as f64]).collect()
+    points.x.iter().zip(&points.y).map(|(x, y)| [*x as f64, *y as f64]).collect()
 }
 
-/// Joint probabilities of every pair, n rows of a multiple of [`LANES`] values.
+/// Joint probabilities of every pair, n x n.
 fn affinities(far: &Matrix, perplexity: f64) -> Vec<f32> {
     let n = far.n();
     let mut of = Matrix::zeros(n, n);
     of.data_mut().par_chunks_mut(n).enumerate().for_each(|(i, out)| conditional(i, far.row(i), perplexity.ln(), out));
-    let width = n.next_multiple_of(LANES);
-    let mut p = vec![0.0f32; n * width];
-    p.par_chunks_mut(width).enumerate().for_each(|(i, out)| {
+    let mut p = vec![0.0f32; n * n];
+    p.par_chunks_mut(n).enumerate().for_each(|(i, out)| {
         let both = |j: usize| (of.row(i)[j] + of.row(j)[i]) / (2 * n) as f32;
-        out.iter_mut().take(n).enumerate().filter(|(j, _)| *j != i).for_each(|(j, o)| *o = both(j).max(1e-12));
+        out.iter_mut().enumerate().filter(|(j, _)| *j != i).for_each(|(j, o)| *o = both(j).max(1e-12));
     });
     p
 }
@@ -90,22 +88,13 @@ fn conditional(i: usize, far: &[f32], entropy: f64, out: &mut [f32]) {
     out.iter_mut().for_each(|o| *o = (*o as f64 / sum) as f32);
 }
 
-/// Places under way, each coordinate with room for whole lanes.
+/// Places under way.
 struct Points {
     n: usize,
     x: Vec<f32>,
     y: Vec<f32>,
     moved: [Vec<f32>; 2],
     gains: [Vec<f32>; 2],
-}
-
-/// What the others do to a point.
-#[derive(Clone, Copy, Default)]
-struct Force {
-    pull: [f32; 2],
-    push: [f32; 2],
-    /// Sum of 1 / (1 + distance²).
-    sum: f32,
 }
 
 impl Points {
@@ -115,25 +104,22 @@ impl Points {
         let mean = start.iter().map(|s| s[0]).sum::<f64>() / n as f64;
         let deviation = (start.iter().map(|s| (s[0] - mean).powi(2)).sum::<f64>() / n as f64).sqrt();
         let scale = if deviation > 0.0 { 1e-4 / deviation } else { 0.0 };
-        let width = n.next_multiple_of(LANES);
-        // beyond the last point: so far away that nothing comes from there
-        let line = |axis: usize| -> Vec<f32> {
-            let own = start.iter().map(|s| (s[axis] * scale) as f32);
-            own.chain(std::iter::repeat(f32::MAX)).take(width).collect()
-        };
-        Points { n, x: line(0), y: line(1), moved: [vec![0.0; n], vec![0.0; n]], gains: [vec![1.0; n], vec![1.0; n]] }
+        let line = |axis: usize| start.iter().map(|s| (s[axis] * scale) as f32).collect();
+        let still = || [vec![0.0; n], vec![0.0; n]];
+        Points { n, x: line(0), y: line(1), moved: still(), gains: still().map(|g| g.iter().map(|_| 1.0).collect()) }
     }
 
     fn step(&mut self, p: &[f32], more: f32, momentum: f32, rate: f32) {
-        let width = self.x.len();
-        let force = |i: usize| self.force(i, &p[i * width..(i + 1) * width]);
-        let forces: Vec<Force> = (0..self.n).into_par_iter().with_min_len(32).map(force).collect();
-        let sum = forces.iter().map(|f| f.sum as f64).sum::<f64>().max(f64::MIN_POSITIVE) as f32;
+        let n = self.n;
+        let force = |i: usize| forces([self.x[i], self.y[i]], [&self.x, &self.y], &p[i * n..(i + 1) * n]);
+        let forces: Vec<[f32; 5]> = (0..n).into_par_iter().with_min_len(32).map(force).collect();
+        // each point adds 1 for itself
+        let sum = forces.iter().map(|f| f[4] as f64 - 1.0).sum::<f64>().max(f64::MIN_POSITIVE) as f32;
         for (axis, line) in [&mut self.x, &mut self.y].into_iter().enumerate() {
             let (moved, gains) = (&mut self.moved[axis], &mut self.gains[axis]);
             let mut mean = 0.0f64;
             for (i, f) in forces.iter().enumerate() {
-                let slope = 4.0 * (more * f.pull[axis] - f.push[axis] / sum);
+                let slope = 4.0 * (more * f[axis] - f[2 + axis] / sum);
                 let gain = if (slope > 0.0) != (moved[i] > 0.0) { gains[i] + 0.2 } else { gains[i] * 0.8 };
                 gains[i] = gain.max(0.01);
                 moved[i] = momentum * moved[i] - rate * gains[i] * slope;
@@ -143,26 +129,5 @@ impl Points {
             let mean = (mean / self.n as f64) as f32;
             line[..self.n].iter_mut().for_each(|x| *x -= mean);
         }
-    }
-
-    fn force(&self, i: usize, p: &[f32]) -> Force {
-        let (x, y) = (self.x[i], self.y[i]);
-        let mut sums = [[0.0f32; LANES]; 5];
-        let lanes = self.x.chunks_exact(LANES).zip(self.y.chunks_exact(LANES)).zip(p.chunks_exact(LANES));
-        for ((xs, ys), p) in lanes {
-            for l in 0..LANES {
-                let (dx, dy) = (x - xs[l], y - ys[l]);
-                let w = 1.0 / (1.0 + dx * dx + dy * dy);
-                let (pull, push) = (p[l] * w, w * w);
-                sums[0][l] += pull * dx;
-                sums[1][l] += pull * dy;
-                sums[2][l] += push * dx;
-                sums[3][l] += push * dy;
-                sums[4][l] += w;
-            }
-        }
-        let [pull_x, pull_y, push_x, push_y, sum] = sums.map(|s| s.iter().sum::<f32>());
-        // the point itself adds 1 to the sum and nothing else
-        Force { pull: [pull_x, pull_y], push: [push_x, push_y], sum: sum - 1.0 }
     }
 }
