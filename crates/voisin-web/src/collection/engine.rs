@@ -1,7 +1,6 @@
 //! What searches: an index, or the graph of a file of FAISS; and what compares every vector.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use voisin::graph::Graph;
@@ -262,9 +261,4 @@ pub(super) fn features(spec: &str, d: usize) -> Result<Box<dyn Source>, WebError
         return Err(voisin::Error::Dimension { name: source.name(), expected: d, got: source.dim(), context }.into());
     }
     Ok(source)
-}
-
-/// What a folder or file is called in a message.
-pub(super) fn named(path: &Path) -> String {
-    path.display().to_string()
 }
