@@ -37,7 +37,7 @@ impl What {
             return Ok(What::Spec(Spec::parse(text)?));
         };
         Ok(match voisin_io::faiss::open_graph(&file)? {
-            Some(graph) => What::Graph(file, crate::graph::spec(&graph)),
+            Some(graph) => What::Graph(file, graph.spec()),
             None => {
                 let spec = voisin_io::faiss::open(&file, &voisin::Quiet)?.spec().clone();
                 What::File(file, spec)

@@ -44,6 +44,7 @@ mod segment_writer;
 mod small;
 mod store;
 mod targets;
+mod trace;
 mod verify;
 
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use params::{
 };
 pub use portable::{Portable, PortableCode, PortableList, import};
 pub use targets::{Calibration, Promise};
+pub(crate) use trace::{Seen, Trace};
 pub use verify::verify;
 
 use crate::partition::Partition;
@@ -215,6 +217,21 @@ impl Index {
     pub fn string_id(&self, id: u64) -> Result<Option<&str>> {
         let Some((part, row)) = self.0.find(id)? else { return Ok(None) };
         self.0.parts[part].segment.string(row)
+    }
+
+    /// Calls `visit(number, string)` for every vector, in the order in which they are stored; no string where ids are numbers.
+    ///
+    /// # Errors
+    /// A damaged segment.
+    pub fn for_each_id(&self, visit: &mut dyn FnMut(u64, Option<&str>)) -> Result<()> {
+        for part in &self.0.parts {
+            for (row, id) in part.segment.ids()?.enumerate() {
+                if !part.deleted.contains(row) {
+                    visit(id, part.segment.string(row)?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A stored vector; `None` if the id is not in the index.
