@@ -41,6 +41,7 @@ pub struct Outcome {
     json: Map<String, Value>,
     text: String,
     code: u8,
+    said: bool,
 }
 
 impl Outcome {
@@ -50,7 +51,13 @@ impl Outcome {
         json.insert("command".into(), command.into());
         json.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         json.insert("threads".into(), rayon::current_num_threads().into());
-        Outcome { json, text: String::new(), code: 0 }
+        Outcome { json, text: String::new(), code: 0, said: false }
+    }
+
+    /// Of a command that has said all while it ran.
+    #[cfg(feature = "web")]
+    pub fn said(command: &str) -> Outcome {
+        Outcome { said: true, ..Outcome::new(command) }
     }
 
     /// Sets a key of the JSON object.
@@ -82,6 +89,9 @@ impl Outcome {
 
     /// Prints the object on stdout and the lines on stderr, or the lines alone on stdout; the exit code.
     pub fn print(mut self, as_json: bool, quiet: bool) -> u8 {
+        if self.said {
+            return self.code;
+        }
         let mut out = std::io::stdout().lock();
         let written = if as_json {
             if !quiet {

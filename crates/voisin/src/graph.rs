@@ -132,6 +132,16 @@ impl Graph {
         self.rows.d()
     }
 
+    /// The vectors, in the order of the file.
+    pub fn rows(&self) -> Vectors<'_> {
+        self.rows.view()
+    }
+
+    /// Their ids, in the same order; nothing where they are counted from 0.
+    pub fn ids(&self) -> Option<&[u64]> {
+        self.ids.as_deref()
+    }
+
     /// How vectors are compared.
     pub fn metric(&self) -> Metric {
         self.metric

@@ -65,6 +65,11 @@ impl Metric {
         }
     }
 
+    /// The distance of two vectors as users see it, computed in f64.
+    pub fn distance(self, q: &[f32], x: &[f32]) -> f64 {
+        self.report(self.exact_key(q, x))
+    }
+
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,56 +2,125 @@
 //!
 //! Nothing here knows of HTTP. All calls are blocking and may come from many threads at once.
 
+mod engine;
+mod folder;
+mod gallery;
+mod maker;
+mod open;
+mod pictures;
+mod rows;
+mod search;
 mod types;
 
 pub use types::*;
 
-use crate::WebError;
+use crate::{Kind, WebError};
+use engine::{Engine, Lists};
+use gallery::Shuffled;
+use maker::Maker;
+use pictures::Pictures;
+use rows::Rows;
 use voisin::Watch;
+
+/// Most items of a page.
+const PAGE: u64 = 500;
 
 /// An opened collection.
 #[derive(Debug)]
-pub struct Collection {}
+pub struct Collection {
+    facts: Facts,
+    engine: Engine,
+    /// A flat index of the vectors as they were, where the index keeps less.
+    exact: Option<Lists>,
+    rows: Rows,
+    pictures: Pictures,
+    maker: Option<Maker>,
+    /// Whether its vectors have unit length.
+    unit: bool,
+}
 
 impl Collection {
     /// Opens what `from` names; an index is built where there is none yet, and kept.
-    pub fn open(_from: &CollectionSpec, _watch: &dyn Watch) -> Result<Collection, WebError> {
-        todo!()
+    ///
+    /// # Errors
+    /// What cannot be read or written, with the file and what to do; names, labels, texts or features that are not as many as
+    /// the vectors; [`voisin::Error::Stopped`].
+    pub fn open(from: &CollectionSpec, watch: &dyn Watch) -> Result<Collection, WebError> {
+        open::open(from, watch)
     }
+
     /// What it is and what can be asked.
     pub fn facts(&self) -> Facts {
-        todo!()
+        self.facts.clone()
     }
+
     /// Items in order of their rows, of one class or all; in a random order where there is a seed.
-    pub fn items(&self, _page: &Page) -> Result<Items, WebError> {
-        todo!()
+    ///
+    /// # Errors
+    /// A label that no item has.
+    pub fn items(&self, page: &Page) -> Result<Items, WebError> {
+        let members = page.label.as_ref().map(|l| self.class(l)).transpose()?.map(|c| self.rows.classes.members(c));
+        let total = members.map_or(self.rows.len(), <[u32]>::len) as u64;
+        let order = page.seed.map(|seed| Shuffled::new(total, seed));
+        let places = page.offset.min(total)..page.offset.saturating_add(page.limit.min(PAGE)).min(total);
+        let item = |place: u64| {
+            let place = order.as_ref().map_or(place, |o| o.at(place)) as usize;
+            self.item_of(members.map_or(place, |m| m[place] as usize))
+        };
+        Ok(Items { total, items: places.map(item).collect() })
     }
+
     /// One item.
-    pub fn item(&self, _id: &str) -> Result<Item, WebError> {
-        todo!()
+    ///
+    /// # Errors
+    /// An id that is not in the collection.
+    pub fn item(&self, id: &str) -> Result<Item, WebError> {
+        Ok(self.item_of(self.row(id)?))
     }
-    /// A vector of what is asked.
-    pub fn query(&self, _ask: &Ask<'_>) -> Result<Query, WebError> {
-        todo!()
+
+    fn row(&self, id: &str) -> Result<usize, WebError> {
+        let row = self.engine.number(id).and_then(|number| self.rows.row(number));
+        row.ok_or_else(|| WebError::new(Kind::NotFound, format!("there is no item {id} in {}", self.facts.name)))
     }
-    /// The neighbours of a query.
-    pub fn search(&self, _query: &Query, _params: &Params) -> Result<Found, WebError> {
-        todo!()
+
+    fn class(&self, label: &str) -> Result<usize, WebError> {
+        let none = || WebError::new(Kind::NotFound, format!("no item of {} has the label {label}", self.facts.name));
+        self.rows.classes.find(label).ok_or_else(none)
     }
-    /// The same by the index and by comparing every vector.
-    pub fn compare(&self, _query: &Query, _params: &Params) -> Result<Comparison, WebError> {
-        todo!()
+
+    fn item_of(&self, row: usize) -> Item {
+        let id = self.engine.id(self.rows.number(row));
+        let name = self.rows.names.as_ref().map_or(&id[..], |names| names.get(row));
+        Item {
+            name: self.pictures.path(row).unwrap_or(name).rsplit('/').next().unwrap_or(name).to_owned(),
+            label: self.rows.classes.of(row).map(|c| self.rows.classes.name(c).to_owned()),
+            text: self.rows.texts.as_ref().map(|texts| texts.get(row).to_owned()).filter(|t| !t.is_empty()),
+            image: self.pictures.path(row).is_some(),
+            id,
+        }
     }
-    /// How the index searched, as JSON (`voisin::explain`).
+
+    /// How the index searched, as JSON.
+    ///
+    /// # Errors
+    /// As [`Collection::search`].
     pub fn explain(&self, _query: &Query, _params: &Params, _map: &str) -> Result<serde_json::Value, WebError> {
-        todo!()
+        Err(WebError::new(Kind::Unable, self.facts.asks.explain.clone().unwrap_or_default()))
     }
+
     /// The image of an item: its bytes as they are and their content type.
-    pub fn image(&self, _id: &str) -> Result<(Vec<u8>, &'static str), WebError> {
-        todo!()
+    ///
+    /// # Errors
+    /// An id that is not in the collection, an item without an image, a file that is none of the formats that are decoded.
+    pub fn image(&self, id: &str) -> Result<(Vec<u8>, &'static str), WebError> {
+        self.pictures.bytes(self.row(id)?, id)
     }
+
     /// A JPEG of the item's image, at most `side` pixels wide and high.
-    pub fn thumbnail(&self, _id: &str, _side: u32) -> Result<Vec<u8>, WebError> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Collection::image`].
+    pub fn thumbnail(&self, id: &str, side: u32) -> Result<Vec<u8>, WebError> {
+        Ok(self.pictures.thumbnail(self.row(id)?, id, side)?.to_vec())
     }
 }

@@ -217,6 +217,21 @@ impl Index {
         self.0.parts[part].segment.string(row)
     }
 
+    /// Calls `visit(number, string)` for every vector, in the order in which they are stored; no string where ids are numbers.
+    ///
+    /// # Errors
+    /// A damaged segment.
+    pub fn for_each_id(&self, visit: &mut dyn FnMut(u64, Option<&str>)) -> Result<()> {
+        for part in &self.0.parts {
+            for (row, id) in part.segment.ids()?.enumerate() {
+                if !part.deleted.contains(row) {
+                    visit(id, part.segment.string(row)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A stored vector; `None` if the id is not in the index.
     ///
     /// As it was added, where the index keeps plain vectors (`Flat` without a transform, `Refine(Flat)`); otherwise what its

@@ -1,0 +1,193 @@
+//! From what a person names to a collection.
+
+use std::path::Path;
+
+use voisin::{Index, StringIds, Watch};
+
+use super::engine::{self, Engine, Lists, named};
+use super::maker::Maker;
+use super::pictures::Pictures;
+use super::rows::{Classes, Rows};
+use super::search::is_unit;
+use super::{Asks, Class, Collection, CollectionSpec, Facts, folder};
+use crate::{Kind, WebError};
+
+/// More classes than this are none: names of rows rather than of kinds.
+const CLASSES: usize = 20_000;
+/// Unreadable images that are named in a note.
+const NAMED: usize = 5;
+/// Vectors that are looked at to learn whether all have unit length.
+const SAMPLE: usize = 64;
+
+/// A collection on its way.
+struct Opening<'a> {
+    from: &'a CollectionSpec,
+    engine: Engine,
+    exact: Option<Lists>,
+    rows: Rows,
+    /// The ids, where they are strings.
+    strings: Option<StringIds>,
+    pictures: Pictures,
+    made_by: Option<String>,
+    notes: Vec<String>,
+}
+
+pub(super) fn open(from: &CollectionSpec, watch: &dyn Watch) -> Result<Collection, WebError> {
+    let maker = Maker::new(from.model.as_deref())?;
+    let mut opening = match kind(&from.paths)? {
+        Found::Images(root) => images(from, root, &maker, watch)?,
+        Found::Indexes => {
+            let index = Index::open_all(&voisin_io::expand_indexes(&from.paths)?)?;
+            Opening::of_index(from, index)?
+        }
+    };
+    opening.beside()?;
+    opening.features(watch)?;
+    Ok(opening.finish(maker))
+}
+
+enum Found<'a> {
+    Images(&'a Path),
+    Indexes,
+}
+
+/// What the paths of a collection are.
+fn kind(paths: &[String]) -> Result<Found<'_>, WebError> {
+    let Some(first) = paths.first() else {
+        return Err(WebError::new(Kind::BadRequest, "nothing to open").hint("name a folder of images or an index"));
+    };
+    let path = Path::new(first);
+    let an_index = |p: &Path| p.join("manifest.json").is_file() || voisin_io::lacks_manifest(p);
+    if let [_] = paths
+        && path.is_dir()
+        && !an_index(path)
+        && voisin_io::expand_indexes(paths)?.iter().all(|p| !an_index(p))
+    {
+        return Ok(Found::Images(path));
+    }
+    Ok(Found::Indexes)
+}
+
+fn images<'a>(from: &'a CollectionSpec, root: &Path, maker: &Maker, watch: &dyn Watch) -> Result<Opening<'a>, WebError> {
+    let opened = folder::open(root, from.keep.as_deref(), maker, watch)?;
+    let mut opening = Opening::of_index(from, opened.index)?;
+    let ids = opening.strings.clone().unwrap_or_default();
+    opening.pictures = Pictures::new(root, ids)?;
+    if !opened.unreadable.is_empty() {
+        let first: Vec<String> = opened.unreadable.iter().take(NAMED).map(|(id, why)| format!("{id} ({why})")).collect();
+        let more = opened.unreadable.len() - first.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        opening.notes.push(format!("left out as they cannot be read: {}{more}", first.join(", ")));
+    }
+    if opened.outside > 0 {
+        opening.notes.push(format!("left out: {} links that lead out of the folder", opened.outside));
+    }
+    Ok(opening)
+}
+
+impl<'a> Opening<'a> {
+    fn of_index(from: &'a CollectionSpec, index: Index) -> Result<Opening<'a>, WebError> {
+        let (rows, strings) = Rows::of_index(&index)?;
+        let made_by = index.info().made_by;
+        let engine = Engine::Lists(Lists::new(index));
+        Ok(Opening { from, engine, exact: None, rows, strings, pictures: Pictures::default(), made_by, notes: Vec::new() })
+    }
+
+    /// Names, labels, texts and images.
+    fn beside(&mut self) -> Result<(), WebError> {
+        if let (0, Some(ids)) = (self.rows.classes.len(), &self.strings) {
+            self.rows.classes = Classes::new(&ids.iter().map(|id| id.rsplit_once('/').map_or("", |x| x.0)).collect());
+        }
+        if self.rows.classes.len() > CLASSES {
+            self.notes.push(format!("{} labels are too many to choose among", self.rows.classes.len()));
+            self.rows.classes = Classes::default();
+        }
+        Ok(())
+    }
+
+    /// The vectors as they were, where a file of them is named.
+    fn features(&mut self, watch: &dyn Watch) -> Result<(), WebError> {
+        if let Some(spec) = &self.from.features {
+            let source = engine::features(spec, self.engine.dim())?;
+            let numbers = engine::aligned(&*source, &self.rows, self.strings.as_ref())?;
+            self.exact = Some(engine::flat(&*source, numbers, self.engine.metric(), watch)?);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, maker: Maker) -> Collection {
+        let asks = Asks {
+            id: self.no_id(),
+            image: self.no_image(&maker),
+            text: self.no_image(&maker).or_else(|| maker.no_text()),
+            exact: None,
+            explain: Some("this build does not explain searches".into()),
+        };
+        if let Some(why) = &asks.image {
+            self.notes.push(why.clone());
+        }
+        if self.exact.is_none() && !self.engine.keeps_vectors() {
+            let what = "the index keeps codes, not vectors: the exact comparison and search by id go by what the codes say";
+            self.notes.push(format!("{what} (--features FILE names the vectors as they were)"));
+        }
+        let shows = match (self.pictures.count(), &self.rows.texts) {
+            (0, Some(_)) => "texts",
+            (0, None) => "ids",
+            _ => "images",
+        };
+        let facts = Facts {
+            name: self.from.name.clone(),
+            n: self.engine.len(),
+            d: self.engine.dim(),
+            metric: self.engine.metric().to_string(),
+            spec: self.engine.spec(),
+            nlist: self.engine.nlist(),
+            nprobe: self.engine.nprobe(),
+            recall_targets: self.engine.recall_targets(),
+            shows,
+            made_by: self.made_by.clone(),
+            classes: self.rows.classes.all().map(|(label, count)| Class { label: label.into(), count }).collect(),
+            notes: self.notes.clone(),
+            asks,
+        };
+        let unit = self.is_unit();
+        let maker = facts.asks.image.is_none().then_some(maker);
+        Collection { facts, engine: self.engine, exact: self.exact, rows: self.rows, pictures: self.pictures, maker, unit }
+    }
+
+    fn vector(&self, row: usize) -> Result<Option<Vec<f32>>, WebError> {
+        let number = self.rows.number(row);
+        match &self.exact {
+            Some(exact) => Ok(exact.index.vector_of(number)?),
+            None => self.engine.vector(number),
+        }
+    }
+
+    fn is_unit(&self) -> bool {
+        let n = self.rows.len();
+        let step = n.div_ceil(SAMPLE).max(1);
+        n > 0 && (0..n).step_by(step).all(|row| self.vector(row).ok().flatten().is_some_and(|v| is_unit(&v)))
+    }
+
+    /// Why there is no search by id.
+    fn no_id(&self) -> Option<String> {
+        if self.rows.len() == 0 {
+            return Some("the collection is empty".into());
+        }
+        let why = self.vector(0).err()?;
+        Some(format!("the vectors of the items are not known ({why}); start with --features FILE, the vectors as they were"))
+    }
+
+    /// Why there is no search by image.
+    fn no_image(&self, maker: &Maker) -> Option<String> {
+        let names = self.from.paths.iter().map(|p| named(Path::new(p))).collect::<Vec<_>>().join(", ");
+        match &self.made_by {
+            Some(by) if by == maker.made_by() && maker.dim() == self.engine.dim() => None,
+            Some(by) => Some(format!("these vectors were made by {by}; start with --model FILE, the model of that name")),
+            None if self.from.model.is_some() && maker.dim() == self.engine.dim() => None,
+            None => Some(format!(
+                "{names} does not say what made its vectors: it is searched by id only, unless --model FILE names the model"
+            )),
+        }
+    }
+}
