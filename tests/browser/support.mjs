@@ -171,5 +171,5 @@ export async function shoot(tab, name) {
   const folder = process.env.VOISIN_SCREENSHOTS;
   if (!folder) return;
   mkdirSync(folder, { recursive: true });
-  await tab.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  await tab.screenshot({ path: join(folder, `${name}.png`), fullPage: !(await tab.locator("dialog[open]").count()) });
 }

@@ -43,7 +43,7 @@ function slider({ label, hint, values, value, words, take }) {
 
 /**
  * @param {HTMLElement} root @param {import("./app.js").Context} ctx
- * @returns {{update: () => void}}
+ * @returns {{update: () => void, leave: () => void}}
  */
 export function mountControls(root, ctx) {
   const { facts } = ctx;
@@ -111,7 +111,7 @@ export function mountControls(root, ctx) {
     draw();
     if (held >= 0) /** @type {any} */ (box.querySelectorAll("input, select, button")[held])?.focus({ preventScroll: true });
   }
-  return { update };
+  return { update, leave: () => clearTimeout(timer) };
 }
 
 /** Radio buttons in one row. @param {string} legend @param {string[][]} all value, words @param {string} value @param {(value: string) => void} take */
