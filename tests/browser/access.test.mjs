@@ -40,7 +40,7 @@ test("a search, a look at a result and the next search by keyboard alone", () =>
   await tab.keyboard.press("ArrowRight");
   await dialog.getByText(`2 / ${first.length}`).waitFor();
   await tab.keyboard.press("Escape");
-  assert.equal(await tab.evaluate(() => document.activeElement.closest(".card").dataset.id), first[1]);
+  await until(tab, (id) => document.activeElement.closest(".card")?.dataset.id === id, first[1]);
   await tab.keyboard.press("Enter");
   await dialog.waitFor();
   await tabTo(tab, /^Search with this one$/, "A");

@@ -123,7 +123,7 @@ test("the gallery shows classes, pages and single items", async () => {
     const [download] = await Promise.all([tab.waitForEvent("download"), dialog.getByRole("link", { name: "Download" }).click()]);
     assert.match(download.suggestedFilename(), /\.png$/);
     await tab.keyboard.press("Escape");
-    assert.equal(await tab.evaluate(() => document.activeElement.closest(".card")?.dataset.id), shown[2]);
+    await until(tab, (id) => document.activeElement.closest(".card")?.dataset.id === id, shown[2]);
     await tab.goBack();
     await until(tab, (n) => document.querySelectorAll(".card").length >= n, before);
   });

@@ -2,6 +2,7 @@
 //
 // VOISIN_BINARY   the binary to test (else the release build of this tree)
 // VOISIN_CHROMIUM the browser (else chromium on the path)
+// VOISIN_STATIC   a folder to take the page from instead of the binary, while it is worked on
 // VOISIN_SCREENSHOTS  a folder for screenshots of every view
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -26,7 +27,7 @@ const FLAGS = [
 export async function serve(args) {
   const binary = process.env.VOISIN_BINARY ?? join(tree, "target", "release", "voisin");
   assert.ok(existsSync(binary), `${binary} is not there: cargo build --release`);
-  const child = spawn(binary, ["serve", ...args, "--port", "0"], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(binary, ["serve", ...args, "--port", "0", ...(process.env.VOISIN_STATIC ? ["--static", process.env.VOISIN_STATIC] : [])], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   const url = await new Promise((done, fail) => {
     const timer = setTimeout(() => fail(new Error(`the server did not say where it is:\n${said}`)), 30_000);
