@@ -233,6 +233,12 @@ pub fn open_file(file: Arc<InFile>, dataset: Option<&str>, role: Role) -> Result
     Ok(Box::new(h.source(file, 0, "", role)?))
 }
 
+/// The strings of an array of such; `None` for one of numbers.
+pub(crate) fn strings_of(file: &InFile) -> Result<Option<StringIds>> {
+    let header = Header::read(file, 0)?;
+    if matches!(header.kind, Kind::Number(_)) { Ok(None) } else { header.strings(file, 0).map(Some) }
+}
+
 /// Lists the one array.
 ///
 /// # Errors

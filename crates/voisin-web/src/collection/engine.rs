@@ -1,7 +1,6 @@
 //! What searches: an index, or the graph of a file of FAISS; and what compares every vector.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use voisin::graph::Graph;
@@ -188,10 +187,8 @@ impl Engine {
     pub fn vector(&self, number: u64) -> Result<Option<Vec<f32>>, WebError> {
         match self {
             Engine::Lists(l) => Ok(l.index.vector_of(number)?),
-            Engine::Graph(g) => {
-                let row = g.ids().map_or(Some(number as usize), |ids| ids.iter().position(|i| *i == number));
-                Ok(row.filter(|r| *r < g.len()).map(|r| g.rows().row(r).to_vec()))
-            }
+            // a graph has a flat index of its vectors beside it
+            Engine::Graph(_) => Ok(None),
         }
     }
 }
@@ -259,9 +256,4 @@ pub(super) fn features(spec: &str, d: usize) -> Result<Box<dyn Source>, WebError
         return Err(voisin::Error::Dimension { name: source.name(), expected: d, got: source.dim(), context }.into());
     }
     Ok(source)
-}
-
-/// What a folder or file is called in a message.
-pub(super) fn named(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use voisin::index::{AddParams, BuildParams, IdList, add, build, default_spec, remove};
-use voisin::{Error, Index, Metric, OnBad, RefineSpec, Result, Source, Spec, StringIds, Subset, Watch};
+use voisin::index::{AddParams, BuildParams, IdList, add, build, remove};
+use voisin::{Error, Index, Metric, OnBad, Result, Source, StringIds, Subset, Watch};
 use voisin_embed::File;
 use voisin_io::features::{Features, write_features};
 use voisin_io::{AtomicFile, Role};
 
+use super::keep::lock;
 use super::maker::Maker;
+use super::vectors::spec_for;
 use crate::{Kind, WebError};
 
-/// Below this many images all of them are compared.
-pub(super) const FLAT_BELOW: u64 = 20_000;
 /// Where what is made is kept, in a folder of images.
 pub(super) const KEEP: &str = ".voisin";
 
@@ -157,29 +157,11 @@ impl Shelf<'_> {
             let hint = "images are files that end in .png, .jpg, .jpeg, .webp, .gif or .bmp";
             return Err(WebError::new(Kind::BadRequest, format!("{}: no image in it", root.display())).hint(hint));
         }
-        let _lock = self.lock()?;
+        let _lock = lock(&self.keep)?;
         let before = self.merged()?;
         let list = self.embedded(before)?;
         self.indexed(&list)?;
         Ok(list)
-    }
-
-    /// Makes the folder and takes its lock; what cannot be written is said with the way out.
-    fn lock(&self) -> Result<std::fs::File, WebError> {
-        let denied = |e: std::io::Error| {
-            let what = format!("{} cannot be written: {e}", self.keep.display());
-            WebError::new(Kind::Unable, what).hint("name a folder that can be written with --keep DIR")
-        };
-        std::fs::create_dir_all(&self.keep).map_err(denied)?;
-        let lock = std::fs::File::options().create(true).truncate(false).write(true).open(self.at("lock")).map_err(denied)?;
-        lock.try_lock().map_err(|e| match e {
-            std::fs::TryLockError::WouldBlock => {
-                let what = format!("another process is at work in {}", self.keep.display());
-                WebError::new(Kind::Unable, what).hint("wait until it has ended; what it does is not lost")
-            }
-            std::fs::TryLockError::Error(e) => denied(e),
-        })?;
-        Ok(lock)
     }
 
     /// What features.h5 is of, once what a killed run had finished is part of it.
@@ -287,7 +269,7 @@ impl Shelf<'_> {
         let dir = self.at("index");
         let features = self.at("features.h5").display().to_string();
         let source = voisin_io::open(&features, Role::Base)?;
-        let spec = spec_for(source.len(), source.dim());
+        let spec = spec_for(source.len(), source.dim(), Metric::Cosine);
         let before = self.load("indexed.json").filter(|_| spec.nlist() > 1);
         match before.and_then(|before| Some((before, Index::open(&dir).ok()?))) {
             Some((before, index)) if index.spec().nlist() > 1 => self.changed(&before, list, source, &dir)?,
@@ -317,16 +299,6 @@ impl Shelf<'_> {
         }
         Ok(())
     }
-}
-
-/// All of them compared while that takes well below a millisecond; beyond, lists with the vectors kept beside the codes, so
-/// that search by id and the exact comparison go by what the images are.
-fn spec_for(n: u64, d: usize) -> Spec {
-    if n < FLAT_BELOW {
-        return Spec::flat();
-    }
-    let (spec, _) = default_spec(n, d, Metric::Cosine);
-    Spec { refine: Some(RefineSpec::Flat), ..spec }
 }
 
 /// A file of vectors, and where each id stands in it.

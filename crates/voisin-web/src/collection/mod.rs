@@ -2,15 +2,18 @@
 //!
 //! Nothing here knows of HTTP. All calls are blocking and may come from many threads at once.
 
+mod beside;
 mod engine;
 mod folder;
 mod gallery;
+mod keep;
 mod maker;
 mod open;
 mod pictures;
 mod rows;
 mod search;
 mod types;
+mod vectors;
 
 pub use types::*;
 
@@ -90,9 +93,10 @@ impl Collection {
 
     fn item_of(&self, row: usize) -> Item {
         let id = self.engine.id(self.rows.number(row));
-        let name = self.rows.names.as_ref().map_or(&id[..], |names| names.get(row));
+        let name = self.rows.names.as_ref().map(|names| names.get(row)).filter(|name| !name.is_empty()).unwrap_or(&id);
+        let file = self.pictures.path(row).and_then(|path| path.rsplit('/').next());
         Item {
-            name: self.pictures.path(row).unwrap_or(name).rsplit('/').next().unwrap_or(name).to_owned(),
+            name: file.unwrap_or(name).to_owned(),
             label: self.rows.classes.of(row).map(|c| self.rows.classes.name(c).to_owned()),
             text: self.rows.texts.as_ref().map(|texts| texts.get(row).to_owned()).filter(|t| !t.is_empty()),
             image: self.pictures.path(row).is_some(),

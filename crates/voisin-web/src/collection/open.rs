@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use voisin::{Index, StringIds, Watch};
+use voisin_io::{StringRole, faiss};
 
-use super::engine::{self, Engine, Lists, named};
+use super::engine::{self, Engine, Lists};
 use super::maker::Maker;
 use super::pictures::Pictures;
 use super::rows::{Classes, Rows};
 use super::search::is_unit;
-use super::{Asks, Class, Collection, CollectionSpec, Facts, folder};
+use super::{Asks, Class, Collection, CollectionSpec, Facts, beside, folder, vectors};
 use crate::{Kind, WebError};
 
 /// More classes than this are none: names of rows rather than of kinds.
@@ -25,6 +26,8 @@ struct Opening<'a> {
     engine: Engine,
     exact: Option<Lists>,
     rows: Rows,
+    /// Rows that the vectors had before some were left out.
+    total: u64,
     /// The ids, where they are strings.
     strings: Option<StringIds>,
     pictures: Pictures,
@@ -36,9 +39,16 @@ pub(super) fn open(from: &CollectionSpec, watch: &dyn Watch) -> Result<Collectio
     let maker = Maker::new(from.model.as_deref())?;
     let mut opening = match kind(&from.paths)? {
         Found::Images(root) => images(from, root, &maker, watch)?,
-        Found::Indexes => {
-            let index = Index::open_all(&voisin_io::expand_indexes(&from.paths)?)?;
-            Opening::of_index(from, index)?
+        Found::Indexes => Opening::of_index(from, Index::open_all(&voisin_io::expand_indexes(&from.paths)?)?)?,
+        Found::Faiss(path) => faiss_file(from, path, watch)?,
+        Found::Vectors => {
+            let opened = vectors::open(&from.paths, from.keep.as_deref(), watch)?;
+            let mut opening = Opening::of_index(from, opened.index)?;
+            opening.total = opened.rows;
+            if opened.skipped > 0 {
+                opening.notes.push(format!("left out: {} vectors of NaN, infinity or zeros", opened.skipped));
+            }
+            opening
         }
     };
     opening.beside()?;
@@ -49,23 +59,49 @@ pub(super) fn open(from: &CollectionSpec, watch: &dyn Watch) -> Result<Collectio
 enum Found<'a> {
     Images(&'a Path),
     Indexes,
+    Faiss(&'a Path),
+    Vectors,
 }
 
 /// What the paths of a collection are.
 fn kind(paths: &[String]) -> Result<Found<'_>, WebError> {
     let Some(first) = paths.first() else {
-        return Err(WebError::new(Kind::BadRequest, "nothing to open").hint("name a folder of images or an index"));
+        return Err(WebError::new(Kind::BadRequest, "nothing to open").hint("name a folder of images, an index or a file of vectors"));
     };
     let path = Path::new(first);
-    let an_index = |p: &Path| p.join("manifest.json").is_file() || voisin_io::lacks_manifest(p);
-    if let [_] = paths
-        && path.is_dir()
-        && !an_index(path)
-        && voisin_io::expand_indexes(paths)?.iter().all(|p| !an_index(p))
-    {
-        return Ok(Found::Images(path));
+    if !path.is_dir() {
+        let pattern = first.contains(['*', '?', '[']) && !path.exists();
+        let index = pattern && voisin_io::expand_indexes(&paths[..1]).is_ok();
+        return Ok(match paths {
+            _ if index => Found::Indexes,
+            [_] if path.is_file() && faiss::is_faiss(path) => Found::Faiss(path),
+            _ => Found::Vectors,
+        });
     }
-    Ok(Found::Indexes)
+    let an_index = |p: &std::path::PathBuf| p.join("manifest.json").is_file() || voisin_io::lacks_manifest(p);
+    if paths.len() > 1 || voisin_io::expand_indexes(paths)?.iter().any(an_index) {
+        return Ok(Found::Indexes);
+    }
+    let kept = path.join(folder::KEEP).is_dir();
+    if !kept && voisin_embed::find(&[path.to_owned()])?.is_empty() && voisin_io::expand(paths).is_ok() {
+        return Ok(Found::Vectors);
+    }
+    Ok(Found::Images(path))
+}
+
+fn faiss_file<'a>(from: &'a CollectionSpec, path: &Path, watch: &dyn Watch) -> Result<Opening<'a>, WebError> {
+    let Some(graph) = faiss::open_graph(path)? else {
+        return Opening::of_index(from, faiss::open(path, watch)?);
+    };
+    let n = graph.len() as u64;
+    let numbers: Vec<u64> = graph.ids().map_or_else(|| (0..n).collect(), <[u64]>::to_vec);
+    let exact = match n {
+        0 => None,
+        _ => Some(engine::flat(&engine::rows_of(&graph), numbers.clone(), graph.metric(), watch)?),
+    };
+    let mut opening = Opening::new(from, Engine::Graph(graph), Rows::new(numbers));
+    opening.exact = exact;
+    Ok(opening)
 }
 
 fn images<'a>(from: &'a CollectionSpec, root: &Path, maker: &Maker, watch: &dyn Watch) -> Result<Opening<'a>, WebError> {
@@ -86,23 +122,58 @@ fn images<'a>(from: &'a CollectionSpec, root: &Path, maker: &Maker, watch: &dyn 
 }
 
 impl<'a> Opening<'a> {
+    fn new(from: &'a CollectionSpec, engine: Engine, rows: Rows) -> Opening<'a> {
+        let (pictures, total) = (Pictures::default(), rows.len() as u64);
+        Opening { from, engine, exact: None, total, rows, strings: None, pictures, made_by: None, notes: Vec::new() }
+    }
+
     fn of_index(from: &'a CollectionSpec, index: Index) -> Result<Opening<'a>, WebError> {
         let (rows, strings) = Rows::of_index(&index)?;
         let made_by = index.info().made_by;
-        let engine = Engine::Lists(Lists::new(index));
-        Ok(Opening { from, engine, exact: None, rows, strings, pictures: Pictures::default(), made_by, notes: Vec::new() })
+        Ok(Opening { strings, made_by, ..Opening::new(from, Engine::Lists(Lists::new(index)), rows) })
     }
 
-    /// Names, labels, texts and images.
+    /// Names, images, labels and texts, in this order: labels may be told by names, and names by images.
     fn beside(&mut self) -> Result<(), WebError> {
-        if let (0, Some(ids)) = (self.rows.classes.len(), &self.strings) {
-            self.rows.classes = Classes::new(&ids.iter().map(|id| id.rsplit_once('/').map_or("", |x| x.0)).collect());
+        let from = self.from;
+        self.rows.names = self.strings(from.names.as_ref(), StringRole::Names)?;
+        if let Some(folder) = &from.images {
+            let names = self.rows.names.as_ref().or(self.strings.as_ref()).ok_or_else(|| {
+                let what = format!("--images {}: which image belongs to which vector is not known", folder.display());
+                WebError::new(Kind::BadRequest, what).hint("--names FILE says the path of each, in the order of the vectors")
+            })?;
+            self.pictures = Pictures::new(folder, beside::images(folder, names, &mut self.notes)?)?;
         }
+        self.rows.texts = self.strings(from.texts.as_ref(), StringRole::Texts)?;
+        let labels = match self.strings(from.labels.as_ref(), StringRole::Labels)? {
+            Some(labels) => Some(labels),
+            None => self.folders(),
+        };
+        self.rows.classes = labels.map(|l| Classes::new(&l)).unwrap_or_default();
         if self.rows.classes.len() > CLASSES {
             self.notes.push(format!("{} labels are too many to choose among", self.rows.classes.len()));
             self.rows.classes = Classes::default();
         }
         Ok(())
+    }
+
+    fn strings(&mut self, file: Option<&String>, role: StringRole) -> Result<Option<StringIds>, WebError> {
+        let Some(file) = file else { return Ok(None) };
+        beside::strings(file, role, (&self.rows, self.total), &self.engine, &mut self.notes).map(Some)
+    }
+
+    /// Labels where no file says them: the folders of the images, of string ids, or of names that are paths.
+    fn folders(&self) -> Option<StringIds> {
+        let folder = |path: &str| path.rsplit_once('/').map_or(0, |x| x.0.len());
+        if self.pictures.count() > 0 {
+            let path = |row| self.pictures.path(row).unwrap_or_default();
+            return Some((0..self.rows.len()).map(|row| &path(row)[..folder(path(row))]).collect());
+        }
+        match (&self.rows.names, &self.strings) {
+            (Some(names), _) => beside::folders_of(names),
+            (None, Some(ids)) => Some(ids.iter().map(|id| &id[..folder(id)]).collect()),
+            _ => None,
+        }
     }
 
     /// The vectors as they were, where a file of them is named.
@@ -180,7 +251,7 @@ impl<'a> Opening<'a> {
 
     /// Why there is no search by image.
     fn no_image(&self, maker: &Maker) -> Option<String> {
-        let names = self.from.paths.iter().map(|p| named(Path::new(p))).collect::<Vec<_>>().join(", ");
+        let names = self.from.paths.join(", ");
         match &self.made_by {
             Some(by) if by == maker.made_by() && maker.dim() == self.engine.dim() => None,
             Some(by) => Some(format!("these vectors were made by {by}; start with --model FILE, the model of that name")),

@@ -124,3 +124,127 @@ fn failed(address: &str, e: Error) -> WebError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// A server for one test; it answers every request with what `answer` makes of its path, and says its port.
+    fn serve(answer: impl Fn(&str, u16) -> Vec<u8> + Send + 'static) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut head = [0; 4096];
+                let n = stream.read(&mut head).unwrap_or(0);
+                let text = String::from_utf8_lossy(&head[..n]).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or("/").to_string();
+                let _ = stream.write_all(&answer(&path, port));
+            }
+        });
+        port
+    }
+
+    /// As if the first address of the loopback were public.
+    fn fetcher() -> Fetcher {
+        Fetcher::where_allowed(|ip| ip == IpAddr::V4(Ipv4Addr::LOCALHOST), Duration::from_millis(700))
+    }
+
+    fn answer(path: &str, port: u16) -> Vec<u8> {
+        let to = |place: String| format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+        let image =
+            |head: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nConnection: close\r\n{head}\r\n").into_bytes();
+        match path {
+            "/image" => [image("Content-Length: 5\r\n"), b"bytes".to_vec()].concat(),
+            "/page" => b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\nx".to_vec(),
+            "/missing" => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            "/endless" => [image(""), vec![7; MAX_UPLOAD + 1000]].concat(),
+            "/said" => image("Content-Length: 1000000000000\r\n"),
+            "/cut" => [image("Content-Length: 500\r\n"), b"bytes".to_vec()].concat(),
+            "/slow" => {
+                std::thread::sleep(Duration::from_secs(2));
+                Vec::new()
+            }
+            "/once" => to("/image".into()),
+            "/loop" => to("/loop".into()),
+            "/inside" => to(format!("http://127.0.0.2:{port}/image")),
+            "/six" => to(format!("http://[::1]:{port}/image")),
+            "/metadata" => to("http://169.254.169.254/latest/meta-data/".into()),
+            "/file" => to("file:///etc/passwd".into()),
+            _ => b"nonsense\r\n\r\n".to_vec(),
+        }
+    }
+
+    #[test]
+    fn images_and_nothing_else() {
+        let port = serve(answer);
+        let get = |path: &str| fetcher().fetch(&format!("http://127.0.0.1:{port}{path}"));
+        assert_eq!(get("/image").expect("an image"), b"bytes");
+        assert_eq!(get("/once").expect("a redirect"), b"bytes");
+        for (path, kind) in [
+            ("/page", Kind::Unreadable),
+            ("/missing", Kind::Unreadable),
+            ("/endless", Kind::TooLarge),
+            ("/said", Kind::TooLarge),
+            ("/cut", Kind::Unreadable),
+            ("/slow", Kind::Unreadable),
+            ("/loop", Kind::Unreadable),
+            ("/inside", Kind::Forbidden),
+            ("/six", Kind::Forbidden),
+            ("/metadata", Kind::Forbidden),
+            ("/file", Kind::Unreadable),
+            ("/nonsense", Kind::Unreadable),
+        ] {
+            let error = get(path).expect_err(path);
+            assert_eq!(error.kind, kind, "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_lead_inside() {
+        let fetcher = Fetcher::new();
+        let forbidden = [
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f000001/",
+            "http://0177.0.0.1/",
+            "http://localhost/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
+            "https://10.0.0.1/",
+            "http://169.254.169.254/latest",
+            "http://[fe80::1]/",
+            "http://[fd00::1]/",
+            "http://0.0.0.0:7700/",
+            "http://[::]/",
+            "http://224.0.0.1/",
+            "http://100.64.0.1/",
+        ];
+        for address in forbidden {
+            let error = fetcher.fetch(address).expect_err(address);
+            // a form that the system does not take for an address is no host at all
+            let unknown = error.kind == Kind::Unreadable && !address.contains('[') && address.matches('.').count() < 3;
+            assert!(error.kind == Kind::Forbidden || unknown, "{address}: {error}");
+        }
+        for address in [
+            "",
+            "x",
+            "/etc/passwd",
+            "file:///etc/passwd",
+            "ftp://1.1.1.1/",
+            "gopher://1.1.1.1/",
+            "http://",
+            "http://a:b@1.1.1.1/",
+            "//1.1.1.1/",
+        ] {
+            let error = fetcher.fetch(address).expect_err(address);
+            assert_eq!(error.kind, Kind::BadRequest, "{address}: {error}");
+        }
+        assert_eq!(fetcher.fetch(&format!("http://1.1.1.1/{}", "x".repeat(5000))).expect_err("long").kind, Kind::BadRequest);
+    }
+}
