@@ -26,6 +26,8 @@ mod report;
 mod saving;
 mod screen;
 mod search;
+#[cfg(feature = "web")]
+mod serve;
 mod show;
 
 use std::io::Write;
@@ -56,6 +58,7 @@ const EXAMPLES: &str = "Examples:
   voisin build --base base.h5 --index LMI320,Flat -o index        a learned index
   voisin search index --queries queries.h5 --nprobe 4 --truth truth.h5 -o result.h5
   voisin eval result.h5 --truth truth.h5                          recall of a result
+  voisin serve photos                                             a page to search by image
 
 `voisin COMMAND --help` shows every option, with examples.";
 
@@ -71,6 +74,8 @@ enum Command {
     Build(Box<build::Build>),
     Job(Box<job::Job>),
     Search(Box<search::Search>),
+    #[cfg(feature = "web")]
+    Serve(Box<serve::Serve>),
     Add(change::Add),
     Remove(change::Remove),
     Compact(change::Compact),
@@ -95,6 +100,8 @@ impl Command {
             Command::Build(args) => args.run(cx),
             Command::Job(args) => args.run(cx),
             Command::Search(args) => args.run(cx),
+            #[cfg(feature = "web")]
+            Command::Serve(args) => args.run(cx),
             Command::Add(args) => args.run(cx),
             Command::Remove(args) => args.run(cx),
             Command::Compact(args) => args.run(cx),

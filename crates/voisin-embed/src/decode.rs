@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 /// Pixels that an image may have; larger ones are refused before they are decoded.
@@ -56,6 +57,33 @@ pub fn read(path: &Path) -> Result<Picture, Unreadable> {
 /// # Errors
 /// [`Unreadable`] for another format, damaged or truncated data, and more than [`MAX_PIXELS`] pixels.
 pub fn decode(bytes: &[u8]) -> Result<Picture, Unreadable> {
+    let mut decoder = open(bytes)?;
+    // damaged EXIF data are no reason to do without the image
+    let orientation = decoder.orientation().ok();
+    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    if let Some(orientation) = orientation {
+        image.apply_orientation(orientation);
+    }
+    let (width, height) = (image.width(), image.height());
+    let rgb = if image.color().has_alpha() { over_white(image.into_rgba8().as_raw()) } else { image.into_rgb8().into_raw() };
+    Ok(Picture { width, height, rgb })
+}
+
+/// Width and height of an image as [`decode`] gives it, from the head of the file alone.
+///
+/// # Errors
+/// As [`decode`], but for damage behind the head.
+pub fn size(bytes: &[u8]) -> Result<(u32, u32), Unreadable> {
+    let mut decoder = open(bytes)?;
+    let (width, height) = decoder.dimensions();
+    let turned = decoder.orientation().is_ok_and(|o| {
+        matches!(o, Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH)
+    });
+    Ok(if turned { (height, width) } else { (width, height) })
+}
+
+/// A decoder of what the bytes are, its pixels counted.
+fn open(bytes: &[u8]) -> Result<impl ImageDecoder, Unreadable> {
     if bytes.is_empty() {
         return Err(Unreadable("the file is empty".into()));
     }
@@ -67,21 +95,13 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, Unreadable> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_ALLOC);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    let decoder = reader.into_decoder().map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 || pixels > MAX_PIXELS {
         return Err(Unreadable(format!("{width} x {height} pixels where 1 to {MAX_PIXELS} are read")));
     }
-    // damaged EXIF data are no reason to do without the image
-    let orientation = decoder.orientation().ok();
-    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
-    if let Some(orientation) = orientation {
-        image.apply_orientation(orientation);
-    }
-    let (width, height) = (image.width(), image.height());
-    let rgb = if image.color().has_alpha() { over_white(image.into_rgba8().as_raw()) } else { image.into_rgb8().into_raw() };
-    Ok(Picture { width, height, rgb })
+    Ok(decoder)
 }
 
 fn unreadable(e: ImageError) -> Unreadable {

@@ -15,7 +15,7 @@ mod files;
 mod folder;
 mod state;
 
-pub use decode::{MAX_FILE, MAX_PIXELS, Picture, Unreadable, decode, read};
+pub use decode::{MAX_FILE, MAX_PIXELS, Picture, Unreadable, decode, read, size};
 pub use describe::{DIM, MADE_BY, describe};
 pub use files::{File, find};
 pub use folder::{Embedded, Skipped, embed};

@@ -8,6 +8,10 @@ use serde::Serialize;
 pub enum Kind {
     /// 400: a parameter is wrong.
     BadRequest,
+    /// 401: the token is missing or wrong.
+    Unauthorized,
+    /// 403: not from there, or switched off.
+    Forbidden,
     /// 404: no such collection, item or image.
     NotFound,
     /// 409: the collection cannot do this (no model for images, say).
@@ -16,6 +20,8 @@ pub enum Kind {
     TooLarge,
     /// 422: an image that cannot be read.
     Unreadable,
+    /// 503: too much at once.
+    Busy,
     /// 500: the index or a file of it.
     Internal,
 }

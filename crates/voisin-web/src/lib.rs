@@ -3,5 +3,7 @@
 
 pub mod collection;
 mod error;
+pub mod server;
 
 pub use error::{Kind, WebError};
+pub use server::{Options, Server};

@@ -1,0 +1,103 @@
+// Every search is an address. A place is what the address says, with nothing left out.
+
+/**
+ * @typedef {object} Place
+ * @property {string | null} c collection
+ * @property {string | null} id the query is an item
+ * @property {string | null} q the query is kept by the server under this key
+ * @property {string | null} text the query is a text
+ * @property {number | null} k
+ * @property {number | null} nprobe
+ * @property {number | null} recall
+ * @property {string | null} label
+ * @property {boolean} exact
+ * @property {"results" | "compare" | "explain"} view
+ * @property {"pca" | "tsne"} map
+ */
+
+export const DEFAULT_K = 20;
+
+/** @param {string | null} text @param {number} low @param {number} high @param {boolean} whole */
+function number(text, low, high, whole) {
+  if (text == null || text === "") return null;
+  const value = Number(text);
+  if (!Number.isFinite(value)) return null;
+  return Math.min(high, Math.max(low, whole ? Math.round(value) : value));
+}
+
+/** @param {string} search @returns {Place} */
+export function read(search) {
+  const given = new URLSearchParams(search);
+  const view = given.get("view");
+  const id = given.get("id");
+  const q = id == null ? given.get("q") : null;
+  return {
+    c: given.get("c"),
+    id,
+    q,
+    text: id == null && q == null ? given.get("text") : null,
+    k: number(given.get("k"), 1, 1000, true),
+    nprobe: number(given.get("nprobe"), 1, 1e9, true),
+    recall: number(given.get("recall"), 0.01, 1, false),
+    label: given.get("label") || null,
+    exact: given.get("exact") === "1",
+    view: view === "compare" || view === "explain" ? view : "results",
+    map: given.get("map") === "tsne" ? "tsne" : "pca",
+  };
+}
+
+/** @param {Place} place */
+export function write(place) {
+  const out = new URLSearchParams();
+  /** @param {string} name @param {any} value */
+  const say = (name, value) => {
+    if (value != null && value !== "") out.set(name, String(value));
+  };
+  say("c", place.c);
+  say("id", place.id);
+  say("q", place.q);
+  say("text", place.text);
+  if (asks(place)) {
+    say("k", place.k);
+    say("nprobe", place.nprobe);
+    if (place.nprobe == null) say("recall", place.recall);
+  }
+  say("label", place.label);
+  if (asks(place)) {
+    if (place.exact) say("exact", "1");
+    if (place.view !== "results") say("view", place.view);
+    if (place.view === "explain" && place.map !== "pca") say("map", place.map);
+  }
+  const text = out.toString();
+  return text ? `/?${text}` : "/";
+}
+
+/** Whether a place asks something. @param {Place} place */
+export const asks = (place) => place.id != null || place.q != null || place.text != null;
+
+/** Whether two places ask the same. @param {Place | null} a @param {Place} b */
+export const sameQuery = (a, b) => a != null && a.c === b.c && a.id === b.id && a.q === b.q && a.text === b.text;
+
+/** The same place with another query, or none. @param {Place} place @param {{id?: string, q?: string, text?: string}} query @returns {Place} */
+export const withQuery = (place, query) => ({ ...place, id: query.id ?? null, q: query.q ?? null, text: query.text ?? null });
+
+/** What the server is asked at a place. @param {Place} place */
+export function body(place) {
+  /** @type {Record<string, any>} */
+  const out = { collection: place.c, k: place.k ?? DEFAULT_K };
+  if (place.id != null) out.id = place.id;
+  else if (place.q != null) out.query = place.q;
+  else out.text = place.text;
+  return { ...out, ...params(place) };
+}
+
+/** Everything but collection, k and query. @param {Place} place */
+export function params(place) {
+  /** @type {Record<string, any>} */
+  const out = {};
+  if (place.nprobe != null) out.nprobe = place.nprobe;
+  else if (place.recall != null) out.recall = place.recall;
+  if (place.label) out.label = place.label;
+  if (place.exact) out.exact = true;
+  return out;
+}

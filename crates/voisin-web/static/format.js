@@ -1,0 +1,48 @@
+// Numbers as people read them.
+
+const WHOLE = new Intl.NumberFormat("en");
+
+/** 5310 -> 5,310. @param {number} n */
+export const count = (n) => WHOLE.format(n);
+
+/** Seconds: 0.0008 -> 0.8 ms. @param {number} seconds */
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "?";
+  const ms = seconds * 1000;
+  if (ms < 0.1) return `${Math.max(1, Math.round(ms * 1000))} \u00b5s`;
+  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+}
+
+/** A value with about three digits that matter. @param {number} x */
+export function short(x) {
+  if (!Number.isFinite(x)) return "?";
+  const size = Math.abs(x);
+  if (size >= 1000) return WHOLE.format(Math.round(x));
+  if (size >= 100) return x.toFixed(0);
+  if (size >= 10) return x.toFixed(1);
+  if (size >= 1 || size === 0) return x.toFixed(2);
+  return size >= 0.001 ? x.toFixed(3) : x.toExponential(1);
+}
+
+/** 0.873 -> 87 %. @param {number} share */
+export function percent(share) {
+  const of100 = share * 100;
+  return `${of100 > 0 && of100 < 10 ? of100.toFixed(1) : Math.round(of100)} %`;
+}
+
+/** One list, two lists. @param {number} n @param {string} one @param {string} [many] */
+export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+
+/** What a number under a hit is called. @param {string} metric */
+export const scoreName = (metric) => (metric === "ip" ? "inner product" : "distance");
+
+/**
+ * The number under a hit: how alike where the metric says it, else how far.
+ * @param {{distance: number, similarity?: number}} hit @param {string} metric
+ */
+export function score(hit, metric) {
+  if (hit.similarity != null) return { text: percent(hit.similarity), words: `${percent(hit.similarity)} alike`, share: hit.similarity };
+  return { text: short(hit.distance), words: `${scoreName(metric)} ${short(hit.distance)}`, share: null };
+}

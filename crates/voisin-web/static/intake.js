@@ -1,0 +1,176 @@
+// The ways in for an image: drop, paste, file, webcam, address. All end in the editor and then in a search.
+import { api, ApiError, LARGEST } from "./api.js";
+import { asks, body, DEFAULT_K, params, withQuery } from "./address.js";
+import { announce, h, put } from "./dom.js";
+import { edit } from "./editor.js";
+import { answers, images, keepFace, learn, miniature } from "./memory.js";
+import { count } from "./format.js";
+import { icon } from "./icons.js";
+
+/** Shows a line under the query bar; nothing takes it away. @param {string} [text] @param {"busy" | "wrong"} [kind] @param {string} [hint] */
+export function notice(text = "", kind = "busy", hint = "") {
+  const root = document.getElementById("notice");
+  if (root) put(root, text && h("p", { class: `notice ${kind}` }, kind === "wrong" && icon("alert"), h("span", null, text, hint && h("span", { class: "quiet" }, ` ${hint}`))));
+  if (text) announce(`${text} ${hint}`);
+}
+
+/** @param {any} error */
+const wrong = (error) => error?.name !== "AbortError" && notice(error.message, "wrong", error.hint);
+
+/** The file of a list that is an image, if one is. @param {Iterable<File> | null | undefined} files */
+const firstImage = (files) => [...(files ?? [])].find((file) => file.type.startsWith("image/")) ?? null;
+
+/** Whether an image may be asked; says why not. @param {import("./app.js").Context} ctx */
+function possible(ctx) {
+  if (!ctx.facts) return false;
+  if (ctx.facts.asks.image == null) return true;
+  notice("Searching by image is not possible in this collection.", "wrong", ctx.facts.asks.image);
+  return false;
+}
+
+/** The newest search wins: the one before is no longer waited for. @type {AbortController | null} */
+let running = null;
+
+/**
+ * Searches with an image, through the editor.
+ * @param {import("./app.js").Context} ctx @param {Blob} blob @param {string} name
+ */
+export async function searchImage(ctx, blob, name) {
+  if (!possible(ctx)) return;
+  notice();
+  if (blob.size === 0) return notice("That file is empty.", "wrong");
+  if (blob.size > LARGEST) return notice(`That image has ${count(Math.ceil(blob.size / 1048576))} MB; at most 32 MB can be sent.`, "wrong", "Make it smaller, or crop it first.");
+  let chosen;
+  try {
+    chosen = await edit(blob, name);
+  } catch {
+    return notice("That is not an image that this browser can open.", "wrong", "PNG, JPEG, WebP, GIF and BMP can be.");
+  }
+  if (!chosen) return;
+  if (chosen.size > LARGEST) return notice("The image is larger than 32 MB.", "wrong", "Crop it.");
+  await send(ctx, chosen, name);
+}
+
+/** @param {import("./app.js").Context} ctx @param {Blob} blob @param {string} name */
+async function send(ctx, blob, name) {
+  running?.abort();
+  running = new AbortController();
+  notice("Looking at the image\u2026");
+  // On the start page the class filters the gallery, not the search to come.
+  const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
+  try {
+    const [answer, picture] = await Promise.all([
+      from.view === "results"
+        ? api.searchImage({ collection: from.c, k: from.k ?? DEFAULT_K, ...params(from) }, blob, running.signal)
+        : api.queryImage(/** @type {string} */ (from.c), blob, running.signal),
+      miniature(blob).catch(() => undefined),
+    ]);
+    keepFace(answer.query, { picture, name });
+    images.set(answer.query, blob);
+    const place = withQuery(from, { q: answer.query });
+    if (from.view === "results") {
+      learn(/** @type {string} */ (from.c), answer.hits);
+      answers.set(`results ${JSON.stringify(body(place))}`, answer);
+    }
+    notice();
+    ctx.go(place, { name });
+  } catch (error) {
+    wrong(error);
+  }
+}
+
+/** Searches with the image at an address, which the server fetches. @param {import("./app.js").Context} ctx @param {string} url */
+export async function searchUrl(ctx, url) {
+  if (!possible(ctx)) return;
+  running?.abort();
+  running = new AbortController();
+  notice("Fetching the image\u2026");
+  try {
+    if (!/^https?:\/\//i.test(url)) throw new ApiError("bad_request", "An address begins with http:// or https://.");
+    const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
+    const answer = await api.search({ collection: from.c, k: from.k ?? DEFAULT_K, url, ...params(from) }, running.signal);
+    const name = decodeURIComponent(new URL(url).pathname.split("/").pop() || new URL(url).hostname);
+    keepFace(answer.query, { name });
+    notice();
+    ctx.go(withQuery(from, { q: answer.query }), { name });
+  } catch (error) {
+    wrong(error);
+  }
+}
+
+/** Crops and mirrors an item's image before searching with it. @param {import("./app.js").Context} ctx @param {string} id @param {string} name */
+export async function searchPart(ctx, id, name) {
+  try {
+    const answer = await fetch(api.image(ctx.facts.name, id));
+    if (!answer.ok) throw new ApiError("not_found", "The image of this item is not there.");
+    await searchImage(ctx, await answer.blob(), name);
+  } catch (error) {
+    wrong(error);
+  }
+}
+
+/** Asks for a file. @param {import("./app.js").Context} ctx */
+export function chooseFile(ctx) {
+  const input = h("input", { type: "file", accept: "image/*", hidden: true, id: "file-input" });
+  document.getElementById("file-input")?.remove();
+  input.addEventListener("change", () => {
+    const file = input.files?.[0];
+    input.remove();
+    if (file) searchImage(ctx, file, file.name);
+  });
+  document.body.append(input);
+  input.click();
+}
+
+/** @param {EventTarget | null} target */
+const writing = (target) => target instanceof Element && target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable]") != null;
+
+/** Drops and pastes anywhere on the page. @param {import("./app.js").Context} ctx */
+export function listen(ctx) {
+  const veil = /** @type {HTMLElement} */ (document.getElementById("veil"));
+  let depth = 0;
+  const carries = (/** @type {DragEvent} */ event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
+  // A picture of this page that is dragged is a link, not a new query.
+  let own = false;
+  const lower = () => {
+    depth = 0;
+    veil.hidden = true;
+  };
+  addEventListener("dragstart", () => (own = true));
+  addEventListener("dragend", () => (own = false));
+  addEventListener("dragenter", (event) => {
+    if (own || !carries(event) || document.querySelector("dialog[open]")) return;
+    depth += 1;
+    veil.hidden = false;
+  });
+  addEventListener("dragleave", () => {
+    depth -= 1;
+    if (depth <= 0) lower();
+  });
+  addEventListener("dragover", (event) => !own && carries(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    if (own || !carries(event)) return;
+    event.preventDefault();
+    lower();
+    if (document.querySelector("dialog[open]")) return;
+    const file = firstImage(event.dataTransfer?.files);
+    const url = event.dataTransfer?.getData("text/uri-list").split("\n")[0].trim();
+    if (file) searchImage(ctx, file, file.name);
+    else if (url && ctx.allowUrls) searchUrl(ctx, url);
+    else notice("That is not an image file.", "wrong", url ? "This server fetches no addresses: save the image and drop its file." : "PNG, JPEG, WebP, GIF and BMP can be searched with.");
+  });
+  addEventListener("paste", (event) => {
+    if (document.querySelector("dialog[open]")) return;
+    const file = firstImage(event.clipboardData?.files);
+    if (file) {
+      event.preventDefault();
+      searchImage(ctx, file, file.name && file.name !== "image.png" ? file.name : "pasted image");
+      return;
+    }
+    const text = event.clipboardData?.getData("text/plain").trim() ?? "";
+    if (!writing(event.target) && ctx.allowUrls && /^https?:\/\/\S+$/i.test(text)) searchUrl(ctx, text);
+  });
+}
+
+/** The address of a search by text. @param {import("./app.js").Context} ctx @param {string} text */
+export const textPlace = (ctx, text) => withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { text });
