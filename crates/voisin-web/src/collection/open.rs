@@ -192,7 +192,7 @@ impl<'a> Opening<'a> {
             image: self.no_image(&maker),
             text: self.no_image(&maker).or_else(|| maker.no_text()),
             exact: None,
-            explain: Some("this build does not explain searches".into()),
+            explain: None,
         };
         if let Some(why) = &asks.image {
             self.notes.push(why.clone());
