@@ -63,8 +63,15 @@ const KEYS: [&str; 10] = ["id", "ids", "index", "path", "paths", "file", "filena
 /// [`Error::Format`] for a file that holds no such strings, or several columns of which none has a usual name.
 pub fn read_strings(spec: &str, role: StringRole, rows: u64) -> Result<Strings> {
     let FileSpec { path, dataset } = FileSpec::parse(spec);
-    let file = Arc::new(InFile::open(&path)?);
-    let name = dataset.as_deref();
+    read_strings_file(Arc::new(InFile::open(&path)?), dataset.as_deref(), role, rows)
+}
+
+/// As [`read_strings`] for a file that is open already.
+///
+/// # Errors
+/// As [`read_strings`].
+pub fn read_strings_file(file: Arc<InFile>, name: Option<&str>, role: StringRole, rows: u64) -> Result<Strings> {
+    let path = file.path().to_owned();
     let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     match &ending[..] {
         "csv" => return table(&file, ',', name, role, rows),

@@ -19,7 +19,7 @@ function column(ctx, found, others, mark, /** @type {{title: string, id: string}
   })));
   const apart = found.hits.filter((/** @type {any} */ hit) => !others.has(hit.id)).length;
   return h("section", { "aria-labelledby": id }, h("div", { class: "pair-head" }, h("h3", { id }, title), h("p", { class: "big tabular" }, duration(found.seconds)),
-    h("p", { class: "quiet tabular" }, `${plural(found.scanned, "vector")} compared${facts.nlist > 1 && found.lists ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")}` : ""}`),
+    h("p", { class: "quiet tabular" }, `${plural(found.scanned, "vector")} compared${mark === EXTRA && facts.nlist > 1 && found.lists ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")}` : ""}`),
     h("p", { class: "quiet" }, apart === 0 ? "The same on both sides" : [icon(mark.sign, 14), ` ${count(apart)} ${mark.words}`])), list);
 }
 

@@ -43,7 +43,7 @@ function slider({ label, hint, values, value, words, take }) {
 
 /**
  * @param {HTMLElement} root @param {import("./app.js").Context} ctx
- * @returns {{update: () => void}}
+ * @returns {{update: () => void, leave: () => void}}
  */
 export function mountControls(root, ctx) {
   const { facts } = ctx;
@@ -69,7 +69,7 @@ export function mountControls(root, ctx) {
 
   function thoroughness() {
     const { place } = ctx;
-    if (facts.nlist <= 1) return h("p", { class: "control quiet small-words" }, "The index has one list: every vector is compared.");
+    if (facts.nlist <= 1) return h("p", { class: "control quiet small-words" }, facts.spec === "Flat" ? "Every vector is compared: nothing is missed." : "The index has one list: every vector is compared.");
     const byRecall = facts.recall_targets && place.recall != null && place.nprobe == null;
     const kinds = facts.recall_targets && choices("How thoroughly", [["lists", "Lists"], ["recall", "Recall"]], byRecall ? "recall" : "lists",
       (kind) => change(kind === "recall" ? { nprobe: null, recall: 0.9 } : { nprobe: facts.nprobe, recall: null }, true));
@@ -90,7 +90,7 @@ export function mountControls(root, ctx) {
         h("select", { id: classId, on: { change: (/** @type {any} */ event) => change({ label: event.target.value || null }, true) } },
           h("option", { value: "" }, "All classes"),
           facts.classes.map((/** @type {any} */ one) => h("option", { value: one.label, selected: one.label === place.label }, `${one.label} (${count(one.count)})`)))),
-      place.view === "results" && h("div", { class: "control" },
+      place.view === "results" && facts.spec !== "Flat" && h("div", { class: "control" },
         h("div", { class: "control-head" }, h("label", { for: exactId }, "Exact"),
           h("input", { id: exactId, type: "checkbox", role: "switch", class: "switch", checked: place.exact, disabled: facts.asks.exact != null, on: { change: (/** @type {any} */ event) => change({ exact: event.target.checked }, true) } })),
         h("p", { class: "quiet small-words" }, facts.asks.exact ?? "Compares every vector: slower, and nothing is missed.")),
@@ -111,7 +111,7 @@ export function mountControls(root, ctx) {
     draw();
     if (held >= 0) /** @type {any} */ (box.querySelectorAll("input, select, button")[held])?.focus({ preventScroll: true });
   }
-  return { update };
+  return { update, leave: () => clearTimeout(timer) };
 }
 
 /** Radio buttons in one row. @param {string} legend @param {string[][]} all value, words @param {string} value @param {(value: string) => void} take */

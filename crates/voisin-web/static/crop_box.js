@@ -1,4 +1,4 @@
-// The rectangle that is kept of an image: dragged by its corners and sides, or moved by the arrow keys.
+// The rectangle that is kept of an image, the rest in the shade: dragged by its corners and sides, or moved by the arrow keys.
 import { h } from "./dom.js";
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Box in shares of the image */
@@ -36,7 +36,7 @@ const edge = (box, side) => ({ left: box.x, right: box.x + box.w, top: box.y, bo
 
 /**
  * The box over a frame; `changed` is called with every new box.
- * @param {HTMLElement} frame positioned; the image fills it
+ * @param {HTMLElement} frame positioned; the image goes into the `view` that is returned and fills it
  * @param {(box: Box) => void} changed
  */
 export function cropBox(frame, changed) {
@@ -48,13 +48,17 @@ export function cropBox(frame, changed) {
   }));
   const corners = CORNERS.map((corner) => h("div", { class: `corner ${corner}`, "aria-hidden": "true", data: { part: corner } }));
   const area = h("div", { class: "crop", role: "group", tabindex: "0", "aria-label": "Part that is kept: arrow keys move it, its four edges are sliders", data: { part: "area" } }, sides, corners);
-  frame.append(area);
+  const shade = h("div", { class: "crop-shade" });
+  const view = h("div", { class: "crop-view" }, shade);
+  frame.append(view, area);
 
   const draw = () => {
-    area.style.left = `${box.x * 100}%`;
-    area.style.top = `${box.y * 100}%`;
-    area.style.width = `${box.w * 100}%`;
-    area.style.height = `${box.h * 100}%`;
+    for (const { style } of [area, shade]) {
+      style.left = `${box.x * 100}%`;
+      style.top = `${box.y * 100}%`;
+      style.width = `${box.w * 100}%`;
+      style.height = `${box.h * 100}%`;
+    }
     SIDES.forEach((side, i) => {
       const at = Math.round(edge(box, side) * 100);
       sides[i].setAttribute("aria-valuenow", String(at));
@@ -107,5 +111,5 @@ export function cropBox(frame, changed) {
   });
 
   draw();
-  return { set: take, get: () => box };
+  return { view, set: take, get: () => box };
 }

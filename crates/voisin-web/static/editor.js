@@ -58,7 +58,7 @@ export async function edit(blob, name) {
     const size = h("p", { class: "quiet tabular" });
     let preview = h("canvas");
     const crop = cropBox(frame, () => tell());
-    frame.prepend(preview);
+    crop.view.prepend(preview);
 
     const scale = Math.min(1, PREVIEW / Math.max(bitmap.width, bitmap.height));
     const tell = () => {

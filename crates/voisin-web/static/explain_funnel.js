@@ -18,7 +18,7 @@ export function funnel(told) {
   const most = Math.log(Math.max(2, n + 1));
   return h("ol", { class: "funnel" }, stages.map((stage) => {
     const bar = h("span", { class: `funnel-bar ${stage.name}` });
-    bar.style.width = `${Math.max(2, (Math.log(stage.value + 1) / most) * 100)}%`;
+    bar.style.width = `${Math.min(100, Math.max(2, (Math.log(stage.value + 1) / most) * 100))}%`;
     return h("li", null, h("span", { class: "funnel-words" }, h("strong", { class: "tabular" }, count(stage.value)), ` ${stage.words}`, stage.name !== "stored" && n > 0 && h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`)), h("span", { class: "bar", "aria-hidden": "true" }, bar));
   }));
 }

@@ -34,9 +34,9 @@ function layout(points, { width, height }) {
 /** What a point is, in words. @param {import("./app.js").Context} ctx @param {any} p */
 function words(ctx, p) {
   if (p.kind === "query") return "The query";
-  if (p.kind === "centroid") return `Centroid of list ${p.list}, ${p.visited ? "visited" : "not visited"}`;
+  if (p.kind === "centroid") return `Centre of list ${p.list}, ${p.visited ? "visited" : "not visited"}`;
   const item = items.get(itemKey(ctx.facts.name, p.id));
-  return `${item ? shortName(item.name) : p.id}, list ${p.list}, ${STATES[p.state] ?? p.state}`;
+  return [item ? shortName(item.name) : p.id, p.list != null && `list ${p.list}`, p.state === "other" && p.visited === false ? "not compared" : STATES[p.state]].filter(Boolean).join(", ");
 }
 
 /** @param {any} p */
@@ -133,7 +133,7 @@ export function mapStory(ctx, told) {
   return h("div", null,
     choices("Laid out by", [["pca", "PCA"], ["tsne", "t-SNE"]], ctx.place.map, (way) => ctx.go({ ...ctx.place, map: /** @type {any} */ (way) }, { replace: true })),
     frame,
-    h("ul", { class: "legend row" }, sample("p-query", "query"), sample("p-hit", "found"), sample("p-missed", "missed"), sample("p-centroid", "centroid, visited"), sample("p-centroid far", "centroid, not visited"), sample("p-other", "compared")),
+    h("ul", { class: "legend row" }, sample("p-query", "query"), sample("p-hit", "found"), sample("p-missed", "missed"), points.some((p) => p.kind === "centroid") && [sample("p-centroid", "centre of a list visited"), sample("p-centroid far", "not visited")], sample("p-other", "compared")),
     ctx.facts.asks.id == null && h("p", { class: "quiet small-words" }, icon("info", 16), " Choose a point to search with it."));
 }
 

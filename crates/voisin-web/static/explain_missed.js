@@ -9,12 +9,12 @@ import { shortName } from "./cards.js";
 /** @type {Record<string, string>} */
 const REASONS = { list_not_visited: "List not visited", code_error: "Lost to the code\u2019s error", filtered: "Filtered out", deleted: "Deleted", not_reached: "Not reached in the graph" };
 
-/** @param {import("./app.js").Context} ctx @param {any} told */
-export function missedTable(ctx, told) {
+/** @param {import("./app.js").Context} ctx @param {any} told @param {any[]} missed */
+export function missedTable(ctx, told, missed) {
   const { facts } = ctx;
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Missed neighbours" }, h("table", { class: "missed-table" },
     h("thead", null, h("tr", null, h("th", { scope: "col" }, "True rank"), h("th", { scope: "col" }, "Item"), h("th", { scope: "col" }, scoreName(told.metric)), h("th", { scope: "col" }, "Why"))),
-    h("tbody", null, told.missed.map((/** @type {any} */ one) => h("tr", null,
+    h("tbody", null, missed.map((/** @type {any} */ one) => h("tr", null,
       h("th", { scope: "row", class: "tabular" }, one.true_rank), h("td", null, itemLink(ctx, one.id)), h("td", { class: "tabular" }, short(one.distance)),
       h("td", null, h("strong", null, REASONS[one.reason] ?? one.reason), h("span", { class: "quiet block-words" }, one.text), one.estimate != null && h("span", { class: "quiet block-words tabular" }, `Its code says ${short(one.estimate)}${one.estimate_rank ? `, place ${one.estimate_rank}` : ""}.`)))))));
 }

@@ -47,7 +47,7 @@ export function tools(ctx) {
   const key = `${ctx.collections.map((one) => one.name).join("/")}|${ctx.facts?.name}`;
   if (key === drawn) return;
   drawn = key;
-  const root = /** @type {HTMLElement} */ (document.getElementById("top-tools"));
+  const root = /** @type {HTMLElement} */ (document.getElementById("masthead-tools"));
   const id = fresh("collection");
   const choose = ctx.collections.length > 1 && h("div", { class: "pick" },
     h("label", { for: id, class: "unseen" }, "Collection"),

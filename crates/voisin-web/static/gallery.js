@@ -43,6 +43,7 @@ export function mountGallery(root, ctx) {
   let shown = [];
   /** @type {AbortController | null} */
   let asking = null;
+  let stop = () => {};
   put(root, h("div", { class: "block-head" }, h("h2", { id: "gallery-title" }, "Browse"), head), room);
 
   const key = () => `${facts.name}\n${ctx.place.label ?? ""}`;
@@ -58,9 +59,10 @@ export function mountGallery(root, ctx) {
   /** @param {boolean} first */
   async function fetchPage(first) {
     asking?.abort();
+    stop();
     asking = new AbortController();
     const { signal } = asking;
-    const stop = first ? skeleton(room, "grid") : () => {};
+    stop = first ? skeleton(room, "grid") : () => {};
     try {
       const page = await api.items({ collection: facts.name, label: ctx.place.label, offset: first ? 0 : shown.length, limit: PAGE }, signal);
       stop();
@@ -96,11 +98,17 @@ export function mountGallery(root, ctx) {
 
   function update() {
     put(head, filter(ctx));
+    asking?.abort();
+    stop();
     const kept = galleries.get(key());
     shown = kept?.shown ?? [];
     if (kept) draw(kept.shown, 0, kept.total);
     else fetchPage(true);
   }
   update();
-  return { update, leave: () => asking?.abort() };
+  const leave = () => {
+    asking?.abort();
+    stop();
+  };
+  return { update, leave };
 }

@@ -28,6 +28,12 @@ export function openItem(ctx, items, at, { list, href, metric }) {
     draw();
     announce(`${shortName(items[now].name)}, ${now + 1} of ${items.length}`);
   };
+  /** Heard on the whole page: the focus may be in the browser's own bar. @param {KeyboardEvent} event */
+  const arrows = (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "ArrowLeft") go(-1);
+    if (event.key === "ArrowRight") go(1);
+  };
   const before = h("button", { type: "button", class: "plain round", "aria-label": "Previous (left arrow)", title: "Previous (left arrow)", on: { click: () => go(-1) } }, icon("left"));
   const after = h("button", { type: "button", class: "plain round", "aria-label": "Next (right arrow)", title: "Next (right arrow)", on: { click: () => go(1) } }, icon("right"));
 
@@ -35,17 +41,14 @@ export function openItem(ctx, items, at, { list, href, metric }) {
     title: shortName(items[at].name), body, className: "wide",
     head: h("div", { class: "row tight" }, before, place, after),
     onClose: () => {
+      document.removeEventListener("keydown", arrows);
       if (!document.activeElement || document.activeElement === document.body || list?.contains(document.activeElement)) {
         const card = [...(list?.children ?? [])].find((/** @type {any} */ one) => one.dataset.id === items[now].id);
         /** @type {any} */ (card?.querySelector("button"))?.focus();
       }
     },
   });
-  dialog.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === "ArrowLeft") go(-1);
-    if (event.key === "ArrowRight") go(1);
-  });
+  document.addEventListener("keydown", arrows);
   // The search that a link inside leads to closes the dialog; where the focus goes is that view's matter.
   dialog.addEventListener("click", (event) => /** @type {Element} */ (event.target).closest("a[href^='/?']") && dialog.close());
 

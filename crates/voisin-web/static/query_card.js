@@ -69,20 +69,20 @@ export function mountQuery(root, ctx) {
         seen.text && seen.text !== seen.name && h("p", { class: "quiet clamp" }, seen.text),
         seen.label && h("p", { class: "card-label" }, seen.label),
         h("div", { class: "row" },
-          part && h("button", { type: "button", class: "plain", on: { click: () => (id != null ? searchPart(ctx, id, seen.name) : searchImage(ctx, images.get(/** @type {string} */ (q)), seen.name)) } }, icon("crop", 18), "Crop or mirror"),
+          part && h("button", { type: "button", class: "plain", on: { click: () => (id != null ? searchPart(ctx, id, seen.name) : searchImage(ctx, images.get(/** @type {string} */ (q)), seen.name)) } }, icon("crop", 18), "Crop"),
           shareButton()))));
     if (focused) /** @type {any} */ (document.getElementById("query-title"))?.focus({ preventScroll: true });
   }
 }
 
 function shareButton() {
-  const words = h("span", null, "Copy the link");
+  const words = h("span", null, "Copy link");
   return h("button", { type: "button", class: "plain", on: { click: async () => {
     try {
       await navigator.clipboard.writeText(location.href);
       words.textContent = "Copied";
       announce("The link was copied");
-      setTimeout(() => (words.textContent = "Copy the link"), 2000);
+      setTimeout(() => (words.textContent = "Copy link"), 2000);
     } catch {
       // Browsers give the clipboard only to pages of this machine or over https.
       words.textContent = "The address bar has the link";

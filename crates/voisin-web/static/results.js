@@ -7,8 +7,8 @@ import { openItem } from "./item_dialog.js";
 import { message } from "./states.js";
 
 /** "20 of 5,310 in 0.8 ms, 4 of 32 lists visited, 512 vectors compared". @param {any} facts @param {{hits: any[], lists: number, scanned: number}} found @param {number} seconds */
-export function line(facts, found, seconds) {
-  const lists = facts.nlist > 1 && found.lists > 0 ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")} visited` : "";
+export function line(facts, found, seconds, exact = false) {
+  const lists = !exact && facts.nlist > 1 && found.lists > 0 ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")} visited` : "";
   const scanned = found.scanned > 0 ? `, ${plural(found.scanned, "vector")} compared` : "";
   return `${count(found.hits.length)} of ${count(facts.n)} in ${duration(seconds)}${lists}${scanned}`;
 }
@@ -20,7 +20,7 @@ export const reuse = (ctx) => (/** @type {any} */ item) => write(withQuery(ctx.p
 export function resultsView(root, ctx, answer) {
   const { facts } = ctx;
   const { hits } = answer;
-  const told = line(facts, answer, answer.seconds.search);
+  const told = line(facts, answer, answer.seconds.search, ctx.place.exact);
   announce(hits.length ? told : "Nothing was found");
   if (hits.length === 0) {
     put(root, message({ title: "Nothing was found", text: ctx.place.label ? `No item of the class \u201c${ctx.place.label}\u201d is in the lists that were visited.` : "The lists that were visited hold nothing.",

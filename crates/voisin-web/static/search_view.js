@@ -55,6 +55,7 @@ export function mountSearch(root, ctx, why) {
   const controls = mountControls(side, ctx);
   /** @type {AbortController | null} */
   let running = null;
+  let stop = () => {};
   /** What the room shows now. */
   let shown = "";
 
@@ -68,6 +69,7 @@ export function mountSearch(root, ctx, why) {
   /** @param {string} kind whether the room shows the same kind of thing: then it is dimmed, not emptied */
   async function load(kind) {
     running?.abort();
+    stop();
     running = new AbortController();
     const { signal } = running;
     const way = WAYS[ctx.place.view];
@@ -85,8 +87,11 @@ export function mountSearch(root, ctx, why) {
     }
     const kept = answers.get(key);
     if (kept) return draw(kept);
-    const stop = shown === kind ? dim(room) : skeleton(room, way.outline);
-    if (shown !== kind) put(room);
+    stop = shown === kind ? dim(room) : skeleton(room, way.outline);
+    if (shown !== kind) {
+      shown = "";
+      put(room);
+    }
     try {
       const answer = await way.ask(asked, signal);
       stop();
@@ -94,8 +99,9 @@ export function mountSearch(root, ctx, why) {
       way.learn?.(ctx.facts.name, answer);
       draw(answer);
     } catch (/** @type {any} */ error) {
-      stop();
+      // Whoever aborted it has taken its signs away already.
       if (signal.aborted) return;
+      stop();
       shown = "";
       put(room, error.kind === "not_found" && ctx.place.q != null ? forgotten(ctx) : failure(error, () => load(kind)));
     }
@@ -118,7 +124,14 @@ export function mountSearch(root, ctx, why) {
     }
   }
   update({ ...ctx.place, id: null, q: null, text: null }, why);
-  return { update, leave: () => running?.abort() };
+  return {
+    update,
+    leave: () => {
+      running?.abort();
+      stop();
+      controls.leave();
+    },
+  };
 }
 
 /** @param {import("./app.js").Context} ctx */

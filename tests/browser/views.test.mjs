@@ -1,0 +1,102 @@
+// Compare and explain: what the server says of the icons, and stories that the icons' index cannot tell.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explanation, graph, learned } from "./fixtures.mjs";
+import { page, results, setUp, shoot, someItems, until } from "./support.mjs";
+
+const world = setUp();
+
+test("compare shows both ways, the recall, and marks what differs", async () => {
+  const { at } = await someItems(world);
+  await page(world, at(0), async (tab) => {
+    await results(tab);
+    await tab.getByRole("navigation", { name: "What is shown" }).getByRole("link", { name: "Compare" }).click();
+    await tab.waitForURL(/view=compare/);
+    const index = tab.getByRole("region", { name: "By the index" });
+    const exact = tab.getByRole("region", { name: "Exact" });
+    await exact.getByRole("listitem").first().waitFor();
+    const ids = (root) => root.locator(".card").evaluateAll((all) => all.map((card) => card.dataset.id));
+    const marked = (root) => root.locator(".card.marked").evaluateAll((all) => all.map((card) => card.dataset.id));
+    const [found, truth] = [await ids(index), await ids(exact)];
+    assert.deepEqual(await marked(exact), truth.filter((id) => !found.includes(id)));
+    assert.deepEqual(await marked(index), found.filter((id) => !truth.includes(id)));
+    const told = await tab.locator(".recall").innerText();
+    assert.ok(told.includes(`Recall@${truth.length}`), told);
+    await shoot(tab, "compare");
+  });
+});
+
+test("explain tells the icons' search", async (t) => {
+  const { at, facts } = await someItems(world);
+  if (facts.asks.explain != null) return t.skip(facts.asks.explain);
+  return page(world, at(0, "&view=explain"), async (tab) => {
+    await tab.locator(".story-step").first().waitFor();
+    await tab.getByRole("heading", { name: /It (chose lists|has one list)/ }).waitFor();
+    await tab.getByRole("heading", { name: "It narrowed down" }).waitFor();
+    await tab.getByRole("heading", { name: /^(What it missed, and why|It missed nothing)$/ }).waitFor();
+    await shoot(tab, "explain");
+  });
+});
+
+/** Answers /api/explain with a story over items that exist. */
+async function telling(world, story, test) {
+  const { at, items, facts } = await someItems(world, 30);
+  await page(world, "/", async (tab) => {
+    await tab.route("**/api/explain", (route) => {
+      const { map } = route.request().postDataJSON();
+      return route.fulfill({ json: story(items.map((item) => item.id), facts, map) });
+    });
+    await tab.route("**/api/collections", async (route) => {
+      const answer = await (await route.fetch()).json();
+      for (const one of answer.collections) one.asks.explain = null;
+      await route.fulfill({ json: answer });
+    });
+    await tab.goto(world.url + at(0, "&view=explain"));
+    await tab.locator(".story-step").first().waitFor();
+    await test(tab, items);
+  });
+}
+
+test("explain names lists, missed neighbours and their reasons", () => telling(world, explanation, async (tab, items) => {
+  const table = tab.getByRole("region", { name: "Lists in the order of the query" });
+  assert.equal(await table.getByRole("row").count(), 1 + 4 + 1);
+  await table.getByRole("row", { name: /not visited/ }).waitFor();
+  const missed = tab.getByRole("region", { name: "Missed neighbours" });
+  await missed.getByText("List not visited").waitFor();
+  await missed.getByText("Lost to the code").waitFor();
+  await tab.getByText(/Trustworthiness 0\.81/).waitFor();
+  // Arrow keys go through the map and say what is there; Enter searches with it.
+  const map = tab.locator("svg.map");
+  await map.focus();
+  await tab.keyboard.press("ArrowRight");
+  await tab.locator(".map-tip", { hasText: "The query" }).waitFor();
+  await tab.keyboard.press("ArrowRight");
+  await tab.locator(".map-tip", { hasText: "missed" }).waitFor();
+  await tab.locator(".map-tip img").waitFor();
+  await tab.getByRole("radio", { name: "t-SNE" }).check({ force: true });
+  await tab.waitForURL(/map=tsne/);
+  await tab.getByText(/Trustworthiness 0\.94/).waitFor();
+  await shoot(tab, "explain-lists");
+  // A point under the pointer is a search.
+  const hit = await tab.locator(".p-hit").first().boundingBox();
+  await tab.mouse.move(hit.x + hit.width / 2, hit.y + hit.height / 2);
+  await tab.locator(".map-tip", { hasText: "found" }).waitFor();
+  await tab.mouse.click(hit.x + hit.width / 2, hit.y + hit.height / 2);
+  await tab.waitForURL((url) => !url.search.includes("view=") && items.some((item) => item.id === url.searchParams.get("id")));
+  await results(tab);
+}));
+
+test("explain shows a learned partition's probabilities", () => telling(world, learned, async (tab) => {
+  await tab.getByText("A model gave each list a probability").waitFor();
+  await tab.getByRole("columnheader", { name: "Probability" }).waitFor();
+  await tab.getByRole("button", { name: /Show all 20 visited lists/ }).click();
+  assert.equal(await tab.getByRole("region", { name: "Lists in the order of the query" }).getByRole("row").count(), 1 + 20);
+}));
+
+test("explain walks a graph level by level", () => telling(world, graph, async (tab) => {
+  await tab.getByRole("heading", { name: "It walked a graph" }).waitFor();
+  for (const level of ["Level 2", "Level 1", "Level 0, all vectors"]) await tab.getByRole("heading", { name: level }).waitFor();
+  assert.equal(await tab.locator(".hop").count(), 7);
+  await until(tab, () => [...document.querySelectorAll(".hop img")].every((img) => img.complete && img.naturalWidth > 0));
+  await shoot(tab, "explain-graph");
+}));
