@@ -23,7 +23,7 @@ fn main() -> voisin::Result<()> {
     println!("nprobe  recall@1  recall@10 (95 % interval)  by distance  worst tenth    mrr  queries/s   p99");
     for nprobe in [1, 4, 16] {
         let params = SearchParams { nprobe, ..SearchParams::default() };
-        let speed = measure(&index, queries.view(), &params, Mode::Batch, 3, &Quiet)?;
+        let speed = measure(&|q| index.search(q, &params), queries.view(), Mode::Batch, 3, &Quiet)?;
         let e = evaluate(&speed.neighbors, &truth, &usual_ks(10), Some(index.metric()))?;
         let (at_1, at_10) = (e.recall[0].1, e.recall[1].1);
         println!(
