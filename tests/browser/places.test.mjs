@@ -73,31 +73,11 @@ test("settings search again and stand in the address", async () => {
     await tab.getByRole("complementary").getByLabel("Class").selectOption("devices");
     await tab.waitForURL(/label=devices/);
     await until(tab, () => [...document.querySelectorAll(".content .card-label")].every((label) => label.textContent.endsWith("devices")));
-    const exact = tab.getByRole("switch", { name: "Exact" });
-    await exact.press("Space");
-    await tab.waitForURL(/exact=1/);
-    await results(tab);
     // Settings are no steps of the history: one step back leaves the query.
     assert.equal(await tab.evaluate(() => history.length), entries);
     await tab.getByRole("button", { name: "Reset" }).click();
-    await tab.waitForURL((url) => !/k=|label=|exact=/.test(url.search));
+    await tab.waitForURL((url) => !/k=|label=/.test(url.search));
     assert.ok((await results(tab)).length > 2);
-  });
-});
-
-test("lists or recall can be set where there is more than one list", async (t) => {
-  const { at, facts } = await someItems(world);
-  if (facts.nlist < 2) return t.skip("the index of the icons has one list");
-  return page(world, at(0), async (tab) => {
-    await results(tab);
-    const slider = tab.getByRole("slider", { name: "Lists visited" });
-    await slider.focus();
-    await slider.press("Home");
-    await tab.waitForURL(/nprobe=1(&|$)/);
-    if (!facts.recall_targets) return;
-    await tab.getByRole("radio", { name: "Recall" }).check({ force: true });
-    await tab.waitForURL(/recall=0\.9/);
-    assert.ok((await results(tab)).length > 0);
   });
 });
 
@@ -146,7 +126,7 @@ test("a server that is gone is said, and the page goes on once it is back", asyn
   return page(world, at(0), async (tab) => {
     await results(tab);
     await tab.route("**/api/search", (route) => route.abort("connectionrefused"));
-    await tab.getByRole("switch", { name: "Exact" }).press("Space");
+    await tab.getByRole("complementary").getByLabel("Class").selectOption("devices");
     await tab.getByRole("heading", { name: "The server is gone" }).waitFor();
     await tab.unroute("**/api/search");
     await tab.getByRole("button", { name: "Try again" }).click();

@@ -5,7 +5,7 @@
 // VOISIN_STATIC   a folder to take the page from instead of the binary, while it is worked on
 // VOISIN_SCREENSHOTS  a folder for screenshots of every view
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -23,9 +23,13 @@ const FLAGS = [
   "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ];
 
+const binary = process.env.VOISIN_BINARY ?? join(tree, "target", "release", "voisin");
+
+/** Runs `voisin` to its end. */
+export const voisin = (...args) => execFileSync(binary, [...args, "--quiet"], { stdio: ["ignore", "ignore", "pipe"] });
+
 /** Starts `voisin serve` and waits until it says where; `stop` ends it. */
 export async function serve(args) {
-  const binary = process.env.VOISIN_BINARY ?? join(tree, "target", "release", "voisin");
   assert.ok(existsSync(binary), `${binary} is not there: cargo build --release`);
   const child = spawn(binary, ["serve", ...args, "--port", "0", ...(process.env.VOISIN_STATIC ? ["--static", process.env.VOISIN_STATIC] : [])], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
@@ -66,16 +70,37 @@ export function iconFolder() {
   return folder;
 }
 
+/** The icons as an index of eight lists of rough codes, which misses some neighbours: what `serve` is called with. */
+export function iconLists(folder) {
+  const to = (name) => join(dirname(folder), name);
+  voisin("embed", folder, "-o", to("icons.h5"));
+  voisin("build", "--base", to("icons.h5"), "-o", to("lists"), "--index", "IVF8,PQ11");
+  return [to("lists"), "--images", folder, "--features", to("icons.h5")];
+}
+
+/** Sixty texts with vectors of eight dimensions, as files: what `serve` is called with. */
+export function texts() {
+  const folder = scratch();
+  const n = 60;
+  const values = Float32Array.from({ length: n * 8 }, (_, i) => Math.sin(i * i * 0.37) + 0.01 * i);
+  const head = `{'descr': '<f4', 'fortran_order': False, 'shape': (${n}, 8), }`;
+  const padded = head + " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
+  writeFileSync(join(folder, "texts.npy"), Buffer.concat([Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, padded.length & 255, padded.length >> 8]), Buffer.from(padded), Buffer.from(values.buffer)]));
+  const things = ["a tool that draws maps", "an editor of sound", "a game of cards", "a library of fonts"];
+  writeFileSync(join(folder, "texts.txt"), Array.from({ length: n }, (_, i) => `${things[i % 4]}, the ${i}th of its kind, written <b>plainly</b>\n`).join(""));
+  return { folder, args: [join(folder, "texts.npy"), "--texts", join(folder, "texts.txt")] };
+}
+
 /**
  * A server over the icons and a browser for a file of tests. `open` gives a page that reports to `troubles` whatever the
  * console, an exception or the content policy complains of; after each page is closed there must be none.
  */
-export function setUp() {
+export function setUp(collection = (folder) => [folder]) {
   const world = { url: "", browser: null, server: null, folder: "" };
   before(async () => {
     world.folder = iconFolder();
     const outer = process.env.VOISIN_URL;
-    world.server = outer ? { url: outer, stop: async () => {} } : await serve([world.folder]);
+    world.server = outer ? { url: outer, stop: async () => {} } : await serve(collection(world.folder));
     world.url = world.server.url;
     world.browser = await chromium.launch({ executablePath: process.env.VOISIN_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
   });

@@ -39,7 +39,7 @@ export function compareView(root, ctx, answer) {
       h("p", { class: "big tabular" }, percent(recall)),
       h("div", null, h("p", null, h("strong", null, `Recall@${k}`), `: ${count(Math.round(recall * k))} of the ${count(k)} true neighbours were found${faster ? `, ${faster}` : ""}.`),
         h("div", { class: "meter", "aria-hidden": "true" }, meter),
-        h("p", { class: "legend" }, h("span", { class: "mark-sample missed" }, icon("minus", 14), "missed"), " a true neighbour that the index did not find ",
+        recall < 1 && h("p", { class: "legend" }, h("span", { class: "mark-sample missed" }, icon("minus", 14), "missed"), " a true neighbour that the index did not find ",
           h("span", { class: "mark-sample extra" }, icon("plus", 14), "extra"), " what it found in its place"))),
     h("div", { class: "pair" },
       column(ctx, approximate, ids(exact), EXTRA, { title: "By the index", id: "pair-index" }),

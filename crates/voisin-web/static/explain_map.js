@@ -57,12 +57,18 @@ export function mapStory(ctx, told) {
   const order = (/** @type {any} */ p) => (p.kind === "query" ? 4 : p.state === "missed" ? 3 : p.state === "hit" ? 2 : p.kind === "centroid" ? 1 : 0);
   const sorted = [...points].sort((a, b) => order(a) - order(b));
   const stops = sorted.filter((p) => order(p) >= 2).sort((a, b) => order(b) - order(a));
+  /** What is drawn of each list. @type {Map<number, Element[]>} */
+  const lists = new Map();
   const ring = s("circle", { class: "p-ring", r: 12, visibility: "hidden" });
   const tip = h("div", { class: "map-tip", hidden: true });
   const list = (/** @type {string} */ state) => points.filter((p) => p.state === state).length;
   const drawing = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, class: "map", role: "application", tabindex: "0", "aria-roledescription": "map",
     "aria-label": `Map of ${points.length} points: the query, ${list("hit")} found, ${list("missed")} missed. Arrow keys go through them, Enter searches with one.` },
-  sorted.map(shape), ring);
+  sorted.map((p) => {
+    const drawn = shape(p);
+    if (p.kind === "vector" && p.list != null) lists.set(p.list, lists.get(p.list) ?? []).get(p.list)?.push(drawn);
+    return drawn;
+  }), ring);
   const said = h("p", { class: "unseen", role: "status" });
   const frame = h("div", { class: "map-frame" }, drawing, tip, said);
   let at = -1;
@@ -72,7 +78,10 @@ export function mapStory(ctx, told) {
   /** @param {any} p */
   function show(p) {
     if (p === shown) return;
+    for (const drawn of lists.get(shown?.list) ?? []) drawn.classList.remove("lit");
     shown = p;
+    // A centre shows what lies in its list.
+    if (p?.kind === "centroid") for (const drawn of lists.get(p.list) ?? []) drawn.classList.add("lit");
     if (!p) {
       tip.hidden = true;
       ring.setAttribute("visibility", "hidden");
