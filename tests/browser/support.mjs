@@ -19,8 +19,15 @@ const tree = join(here, "..", "..");
 export const icons = join(tree, "tests", "data", "icons");
 
 const FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-  "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
 ];
 
 const binary = process.env.VOISIN_BINARY ?? join(tree, "target", "release", "voisin");
@@ -31,7 +38,11 @@ export const voisin = (...args) => execFileSync(binary, [...args, "--quiet"], { 
 /** Starts `voisin serve` and waits until it says where; `stop` ends it. */
 export async function serve(args) {
   assert.ok(existsSync(binary), `${binary} is not there: cargo build --release`);
-  const child = spawn(binary, ["serve", ...args, "--port", "0", ...(process.env.VOISIN_STATIC ? ["--static", process.env.VOISIN_STATIC] : [])], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(
+    binary,
+    ["serve", ...args, "--port", "0", ...(process.env.VOISIN_STATIC ? ["--static", process.env.VOISIN_STATIC] : [])],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
   let said = "";
   const url = await new Promise((done, fail) => {
     const timer = setTimeout(() => fail(new Error(`the server did not say where it is:\n${said}`)), 30_000);
@@ -49,12 +60,13 @@ export async function serve(args) {
   });
   return {
     url,
-    stop: () => new Promise((done) => {
-      child.removeAllListeners("exit");
-      child.on("exit", done);
-      child.kill("SIGTERM");
-      setTimeout(() => child.kill("SIGKILL"), 5000).unref();
-    }),
+    stop: () =>
+      new Promise((done) => {
+        child.removeAllListeners("exit");
+        child.on("exit", done);
+        child.kill("SIGTERM");
+        setTimeout(() => child.kill("SIGKILL"), 5000).unref();
+      }),
   };
 }
 
@@ -85,9 +97,19 @@ export function texts() {
   const values = Float32Array.from({ length: n * 8 }, (_, i) => Math.sin(i * i * 0.37) + 0.01 * i);
   const head = `{'descr': '<f4', 'fortran_order': False, 'shape': (${n}, 8), }`;
   const padded = head + " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
-  writeFileSync(join(folder, "texts.npy"), Buffer.concat([Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, padded.length & 255, padded.length >> 8]), Buffer.from(padded), Buffer.from(values.buffer)]));
+  writeFileSync(
+    join(folder, "texts.npy"),
+    Buffer.concat([
+      Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, padded.length & 255, padded.length >> 8]),
+      Buffer.from(padded),
+      Buffer.from(values.buffer),
+    ]),
+  );
   const things = ["a tool that draws maps", "an editor of sound", "a game of cards", "a library of fonts"];
-  writeFileSync(join(folder, "texts.txt"), Array.from({ length: n }, (_, i) => `${things[i % 4]}, the ${i}th of its kind, written <b>plainly</b>\n`).join(""));
+  writeFileSync(
+    join(folder, "texts.txt"),
+    Array.from({ length: n }, (_, i) => `${things[i % 4]}, the ${i}th of its kind, written <b>plainly</b>\n`).join(""),
+  );
   return { folder, args: [join(folder, "texts.npy"), "--texts", join(folder, "texts.txt")] };
 }
 
@@ -102,7 +124,11 @@ export function setUp(collection = (folder) => [folder]) {
     const outer = process.env.VOISIN_URL;
     world.server = outer ? { url: outer, stop: async () => {} } : await serve(collection(world.folder));
     world.url = world.server.url;
-    world.browser = await chromium.launch({ executablePath: process.env.VOISIN_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
+    world.browser = await chromium.launch({
+      executablePath: process.env.VOISIN_CHROMIUM ?? "/usr/bin/chromium",
+      headless: true,
+      args: FLAGS,
+    });
   });
   after(async () => {
     await world.browser?.close();
@@ -126,17 +152,35 @@ function watchFetch() {
  * Runs `test` with a page; what went wrong in it fails the test.
  * @param expected a pattern of complaints that belong to the test (an answer that is an error is one for the console)
  */
-export async function page(world, path, test, { width = 1280, height = 900, scheme = "light", expected = null, permissions = ["camera"] } = {}) {
-  const context = await world.browser.newContext({ viewport: { width, height }, colorScheme: scheme, permissions, acceptDownloads: true });
+export async function page(
+  world,
+  path,
+  test,
+  { width = 1280, height = 900, scheme = "light", expected = null, permissions = ["camera"] } = {},
+) {
+  const context = await world.browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    permissions,
+    acceptDownloads: true,
+  });
   const troubles = [];
   const report = (text) => (expected?.test(text) ? null : troubles.push(text));
   try {
     const tab = await context.newPage();
     tab.setDefaultTimeout(8000);
-    tab.on("console", (message) => ["error", "warning"].includes(message.type()) && report(`${message.text()} ${message.location().url}`));
+    tab.on(
+      "console",
+      (message) =>
+        ["error", "warning"].includes(message.type()) && report(`${message.text()} ${message.location().url}`),
+    );
     tab.on("pageerror", (error) => report(error.stack ?? error.message));
     await tab.addInitScript(watchFetch);
-    await tab.addInitScript(() => document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)));
+    await tab.addInitScript(() =>
+      document.addEventListener("securitypolicyviolation", (event) =>
+        console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`),
+      ),
+    );
     await tab.goto(world.url + path);
     await test(tab, context);
   } finally {
@@ -146,7 +190,8 @@ export async function page(world, path, test, { width = 1280, height = 900, sche
 }
 
 /** Results as a person sees them. */
-export const names = (tab) => tab.locator(".content .card").evaluateAll((cards) => cards.map((card) => card.dataset.id));
+export const names = (tab) =>
+  tab.locator(".content .card").evaluateAll((cards) => cards.map((card) => card.dataset.id));
 
 /** Waits until a function of the page is true. (The browser driver's own way evaluates a string, which the content policy forbids.) */
 export async function until(tab, test, given) {
@@ -167,7 +212,10 @@ export async function results(tab) {
 
 /** Chooses a file through the button. */
 export async function choose(tab, files, button = /Choose an image|New image/) {
-  const [chooser] = await Promise.all([tab.waitForEvent("filechooser"), tab.getByRole("button", { name: button }).click()]);
+  const [chooser] = await Promise.all([
+    tab.waitForEvent("filechooser"),
+    tab.getByRole("button", { name: button }).click(),
+  ]);
   await chooser.setFiles(files);
   await tab.getByRole("dialog", { name: "Search with this image" }).waitFor();
 }
@@ -179,8 +227,16 @@ export const ask = (world, path) => fetch(world.url + path).then((answer) => ans
 export async function someItems(world, limit = 5, label = "") {
   const { collections } = await ask(world, "/api/collections");
   const c = collections[0].name;
-  const { items } = await ask(world, `/api/items?collection=${encodeURIComponent(c)}&limit=${limit}${label && `&label=${label}`}`);
-  return { c, facts: collections[0], items, at: (i, more = "") => `/?c=${encodeURIComponent(c)}&id=${encodeURIComponent(items[i].id)}${more}` };
+  const { items } = await ask(
+    world,
+    `/api/items?collection=${encodeURIComponent(c)}&limit=${limit}${label && `&label=${label}`}`,
+  );
+  return {
+    c,
+    facts: collections[0],
+    items,
+    at: (i, more = "") => `/?c=${encodeURIComponent(c)}&id=${encodeURIComponent(items[i].id)}${more}`,
+  };
 }
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -189,7 +245,9 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/
 export async function serious(tab) {
   await tab.evaluate(axeSource);
   const { violations } = await tab.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
+  return violations
+    .filter((one) => ["serious", "critical"].includes(one.impact))
+    .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
 }
 
 /** Writes a screenshot where they are wanted. */

@@ -44,8 +44,14 @@ test("compare shows both ways, the recall, and marks what differs", async () => 
     const marked = (root) => root.locator(".card.marked").evaluateAll((all) => all.map((card) => card.dataset.id));
     const [found, truth] = [await ids(index), await ids(exact)];
     assert.notDeepEqual(found, truth);
-    assert.deepEqual(await marked(exact), truth.filter((id) => !found.includes(id)));
-    assert.deepEqual(await marked(index), found.filter((id) => !truth.includes(id)));
+    assert.deepEqual(
+      await marked(exact),
+      truth.filter((id) => !found.includes(id)),
+    );
+    assert.deepEqual(
+      await marked(index),
+      found.filter((id) => !truth.includes(id)),
+    );
     const told = await tab.locator(".recall").innerText();
     assert.ok(told.includes(`Recall@${truth.length}`), told);
     await shoot(tab, "compare");
@@ -60,7 +66,7 @@ test("explain tells the icons' search", async (t) => {
     await tab.getByRole("heading", { name: "It narrowed down" }).waitFor();
     await tab.getByRole("heading", { name: "What it missed, and why" }).waitFor();
     await tab.getByText("List not visited").first().waitFor();
-    assert.ok(await tab.locator(".p-hit").count() > 0 && await tab.locator(".p-missed").count() > 0);
+    assert.ok((await tab.locator(".p-hit").count()) > 0 && (await tab.locator(".p-missed").count()) > 0);
     await shoot(tab, "explain");
   });
 });
@@ -71,7 +77,13 @@ async function telling(world, story, test) {
   await page(world, "/", async (tab) => {
     await tab.route("**/api/explain", (route) => {
       const { map } = route.request().postDataJSON();
-      return route.fulfill({ json: story(items.map((item) => item.id), facts, map) });
+      return route.fulfill({
+        json: story(
+          items.map((item) => item.id),
+          facts,
+          map,
+        ),
+      });
     });
     await tab.route("**/api/collections", async (route) => {
       const answer = await (await route.fetch()).json();
@@ -84,49 +96,60 @@ async function telling(world, story, test) {
   });
 }
 
-test("explain names lists, missed neighbours and their reasons", () => telling(world, explanation, async (tab, items) => {
-  const table = tab.getByRole("region", { name: "Lists in the order of the query" });
-  assert.equal(await table.getByRole("row").count(), 1 + 4 + 1);
-  await table.getByRole("row", { name: /not visited/ }).waitFor();
-  const missed = tab.getByRole("region", { name: "Missed neighbours" });
-  await missed.getByText("List not visited").waitFor();
-  await missed.getByText("Lost to the code").waitFor();
-  await tab.getByText(/Trustworthiness 0\.81/).waitFor();
-  // Arrow keys go through the map and say what is there; Enter searches with it.
-  const map = tab.locator("svg.map");
-  await map.focus();
-  await tab.keyboard.press("ArrowRight");
-  await tab.locator(".map-tip", { hasText: "The query" }).waitFor();
-  await tab.keyboard.press("ArrowRight");
-  await tab.locator(".map-tip", { hasText: "missed" }).waitFor();
-  await tab.locator(".map-tip img").waitFor();
-  await tab.getByRole("radio", { name: "t-SNE" }).check({ force: true });
-  await tab.waitForURL(/map=tsne/);
-  await tab.getByText(/Trustworthiness 0\.94/).waitFor();
-  await shoot(tab, "explain-lists");
-  // A point under the pointer is a search.
-  const hit = await tab.locator(".p-hit").first().boundingBox();
-  await tab.mouse.move(hit.x + hit.width / 2, hit.y + hit.height / 2);
-  await tab.locator(".map-tip", { hasText: "found" }).waitFor();
-  await tab.mouse.click(hit.x + hit.width / 2, hit.y + hit.height / 2);
-  await tab.waitForURL((url) => !url.search.includes("view=") && items.some((item) => item.id === url.searchParams.get("id")));
-  await results(tab);
-}));
+test("explain names lists, missed neighbours and their reasons", () =>
+  telling(world, explanation, async (tab, items) => {
+    const table = tab.getByRole("region", { name: "Lists in the order of the query" });
+    assert.equal(await table.getByRole("row").count(), 1 + 4 + 1);
+    await table.getByRole("row", { name: /not visited/ }).waitFor();
+    const missed = tab.getByRole("region", { name: "Missed neighbours" });
+    await missed.getByText("List not visited").waitFor();
+    await missed.getByText("Lost to the code").waitFor();
+    await tab.getByText(/Trustworthiness 0\.81/).waitFor();
+    // Arrow keys go through the map and say what is there; Enter searches with it.
+    const map = tab.locator("svg.map");
+    await map.focus();
+    await tab.keyboard.press("ArrowRight");
+    await tab.locator(".map-tip", { hasText: "The query" }).waitFor();
+    await tab.keyboard.press("ArrowRight");
+    await tab.locator(".map-tip", { hasText: "missed" }).waitFor();
+    await tab.locator(".map-tip img").waitFor();
+    await tab.getByRole("radio", { name: "t-SNE" }).check({ force: true });
+    await tab.waitForURL(/map=tsne/);
+    await tab.getByText(/Trustworthiness 0\.94/).waitFor();
+    await shoot(tab, "explain-lists");
+    // A point under the pointer is a search.
+    const hit = await tab.locator(".p-hit").first().boundingBox();
+    await tab.mouse.move(hit.x + hit.width / 2, hit.y + hit.height / 2);
+    await tab.locator(".map-tip", { hasText: "found" }).waitFor();
+    await tab.mouse.click(hit.x + hit.width / 2, hit.y + hit.height / 2);
+    await tab.waitForURL(
+      (url) => !url.search.includes("view=") && items.some((item) => item.id === url.searchParams.get("id")),
+    );
+    await results(tab);
+  }));
 
-test("explain shows a learned partition's probabilities", () => telling(world, learned, async (tab) => {
-  await tab.getByText("A model gave each list a probability").waitFor();
-  await tab.getByRole("columnheader", { name: "Probability" }).waitFor();
-  await tab.getByRole("button", { name: /Show all 20 visited lists/ }).click();
-  assert.equal(await tab.getByRole("region", { name: "Lists in the order of the query" }).getByRole("row").count(), 1 + 20);
-}));
+test("explain shows a learned partition's probabilities", () =>
+  telling(world, learned, async (tab) => {
+    await tab.getByText("A model gave each list a probability").waitFor();
+    await tab.getByRole("columnheader", { name: "Probability" }).waitFor();
+    await tab.getByRole("button", { name: /Show all 20 visited lists/ }).click();
+    assert.equal(
+      await tab.getByRole("region", { name: "Lists in the order of the query" }).getByRole("row").count(),
+      1 + 20,
+    );
+  }));
 
-test("explain walks a graph level by level", () => telling(world, graph, async (tab) => {
-  await tab.getByRole("heading", { name: "It walked a graph" }).waitFor();
-  for (const level of ["Level 2", "Level 1", "Level 0, all vectors"]) await tab.getByRole("heading", { name: level }).waitFor();
-  assert.equal(await tab.locator(".hop").count(), 7);
-  await until(tab, () => [...document.querySelectorAll(".hop img")].every((img) => img.complete && img.naturalWidth > 0));
-  await shoot(tab, "explain-graph");
-}));
+test("explain walks a graph level by level", () =>
+  telling(world, graph, async (tab) => {
+    await tab.getByRole("heading", { name: "It walked a graph" }).waitFor();
+    for (const level of ["Level 2", "Level 1", "Level 0, all vectors"])
+      await tab.getByRole("heading", { name: level }).waitFor();
+    assert.equal(await tab.locator(".hop").count(), 7);
+    await until(tab, () =>
+      [...document.querySelectorAll(".hop img")].every((img) => img.complete && img.naturalWidth > 0),
+    );
+    await shoot(tab, "explain-graph");
+  }));
 
 test("texts are shown as texts, and searched by their ids", async () => {
   const { folder, args } = texts();
@@ -149,11 +172,16 @@ test("texts are shown as texts, and searched by their ids", async () => {
       await tab.locator(".card-open").first().click();
       await tab.getByRole("dialog").locator("blockquote").getByText("of its kind").waitFor();
     });
-    await page(there, "/", async (tab) => {
-      await tab.getByLabel("Search by the id of an item").fill("none");
-      await tab.keyboard.press("Enter");
-      await tab.locator(".notice.wrong").waitFor();
-    }, { expected: /40[04]/ });
+    await page(
+      there,
+      "/",
+      async (tab) => {
+        await tab.getByLabel("Search by the id of an item").fill("none");
+        await tab.keyboard.press("Enter");
+        await tab.locator(".notice.wrong").waitFor();
+      },
+      { expected: /40[04]/ },
+    );
   } finally {
     await server.stop();
     rmSync(folder, { recursive: true });
