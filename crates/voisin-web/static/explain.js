@@ -61,7 +61,7 @@ function steps(ctx, told) {
       funnel(told),
     ),
   );
-  if (told.map?.points?.length) all.push(step("Where all this lies", mapWords(told.map), mapStory(ctx, told)));
+  if (told.map?.points?.length) all.push(step("Where all this lies", mapWords(told), mapStory(ctx, told)));
   all.push(
     step(
       missed.length ? "What it missed, and why" : "It missed nothing",
@@ -69,8 +69,7 @@ function steps(ctx, told) {
         missed.length
           ? `${count(found)} of the ${plural(found + missed.length, "true neighbour")} were found; ${missed.length === 1 ? "this one was" : "these were"} not.`
           : `All of the ${plural(found, "true neighbour")} were found.`,
-        told.truth === "codes" &&
-          ` ${told.truth_text ?? "True means nearest when all codes are compared: the vectors themselves are not kept."}`,
+        told.truth_text && ` What is true was found by comparing ${told.truth_text}.`,
       ],
       missed.length > 0 && missedTable(ctx, told, missed),
     ),
@@ -80,8 +79,8 @@ function steps(ctx, told) {
   return all;
 }
 
-/** @param {any} map */
-function mapWords(map) {
+/** @param {any} told */
+function mapWords({ map, graph, nlist: lists }) {
   const trust = map.trustworthiness;
   const flat =
     map.method === "pca" && map.explained_variance
@@ -91,7 +90,7 @@ function mapWords(map) {
     trust == null
       ? ""
       : ` Trustworthiness ${trust.toFixed(2)}: ${trust >= 0.9 ? "neighbours here are nearly always neighbours in truth" : trust >= 0.75 ? "neighbours here are mostly neighbours in truth" : "neighbours here are often none in truth, so read it with care"}.`;
-  return `The vectors of the visited lists, laid out in a plane.${flat}${judged}`;
+  return `${graph || (lists ?? 1) < 2 ? "The vectors that were compared" : "The vectors of the visited lists"}, laid out in a plane.${flat}${judged}`;
 }
 
 /** @param {HTMLElement} root @param {import("./app.js").Context} ctx @param {any} told */

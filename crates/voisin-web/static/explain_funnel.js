@@ -7,7 +7,7 @@ export function funnel(told) {
   const { n, counts } = told;
   const stages = [
     { name: "stored", value: n, words: "vectors in the collection" },
-    { name: "compared", value: counts.scanned, words: "compared by their codes" },
+    { name: "compared", value: counts.scanned, words: counts.refined > 0 ? "compared by their codes" : "compared" },
     { name: "candidates", value: counts.candidates, words: "good enough to look at again" },
     { name: "refined", value: counts.refined, words: "ranked again by better vectors" },
     { name: "found", value: counts.found, words: "are the answer" },

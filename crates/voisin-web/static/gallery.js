@@ -153,7 +153,9 @@ export function mountGallery(root, ctx) {
   }
 
   function update() {
+    const held = head.contains(document.activeElement);
     put(head, filter(ctx));
+    if (held) /** @type {any} */ (head.querySelector("[aria-current], select"))?.focus({ preventScroll: true });
     asking?.abort();
     stop();
     const kept = galleries.get(key());
