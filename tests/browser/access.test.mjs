@@ -11,7 +11,10 @@ const world = setUp();
 async function tabTo(tab, name, role) {
   for (let i = 0; i < 120; i += 1) {
     await tab.keyboard.press("Tab");
-    const at = await tab.evaluate(() => [document.activeElement.textContent.trim() || document.activeElement.getAttribute("aria-label") || "", document.activeElement.tagName]);
+    const at = await tab.evaluate(() => [
+      document.activeElement.textContent.trim() || document.activeElement.getAttribute("aria-label") || "",
+      document.activeElement.tagName,
+    ]);
     if (name.test(at[0]) && (!role || at[1] === role)) return;
   }
   assert.fail(`Tab does not reach ${name}`);
@@ -19,37 +22,44 @@ async function tabTo(tab, name, role) {
 
 const focusedId = (tab) => tab.evaluate(() => document.activeElement.id);
 
-test("a search, a look at a result and the next search by keyboard alone", () => page(world, "/", async (tab) => {
-  await tab.locator(".example").first().waitFor();
-  await tab.keyboard.press("Tab");
-  assert.equal(await tab.evaluate(() => document.activeElement.textContent), "Skip to the content");
-  await tab.keyboard.press("Enter");
-  await tabTo(tab, /^Search with /, "A");
-  await tab.keyboard.press("Enter");
-  const first = await results(tab);
-  assert.equal(await focusedId(tab), "query-title");
-  await tabTo(tab, /^Rank 1/, "BUTTON");
-  await tab.keyboard.press("Enter");
-  const dialog = tab.getByRole("dialog");
-  await dialog.waitFor();
-  // The focus stays inside, arrow keys go on, and closing gives it back to the item that was looked at last.
-  for (let i = 0; i < 12; i += 1) {
+test("a search, a look at a result and the next search by keyboard alone", () =>
+  page(world, "/", async (tab) => {
+    await tab.locator(".example").first().waitFor();
     await tab.keyboard.press("Tab");
-    assert.ok(await tab.evaluate(() => document.activeElement === document.body || document.querySelector("dialog").contains(document.activeElement)));
-  }
-  await tab.keyboard.press("ArrowRight");
-  await dialog.getByText(`2 / ${first.length}`).waitFor();
-  await tab.keyboard.press("Escape");
-  await until(tab, (id) => document.activeElement.closest(".card")?.dataset.id === id, first[1]);
-  await tab.keyboard.press("Enter");
-  await dialog.waitFor();
-  await tabTo(tab, /^Search with this one$/, "A");
-  await tab.keyboard.press("Enter");
-  await tab.waitForURL((url) => url.searchParams.get("id") === first[1]);
-  await results(tab);
-  assert.equal(await focusedId(tab), "query-title");
-  assert.match(await tab.locator("#live").innerText(), /^\d+ of [\d,]+ in /);
-}));
+    assert.equal(await tab.evaluate(() => document.activeElement.textContent), "Skip to the content");
+    await tab.keyboard.press("Enter");
+    await tabTo(tab, /^Search with /, "A");
+    await tab.keyboard.press("Enter");
+    const first = await results(tab);
+    assert.equal(await focusedId(tab), "query-title");
+    await tabTo(tab, /^Rank 1/, "BUTTON");
+    await tab.keyboard.press("Enter");
+    const dialog = tab.getByRole("dialog");
+    await dialog.waitFor();
+    // The focus stays inside, arrow keys go on, and closing gives it back to the item that was looked at last.
+    for (let i = 0; i < 12; i += 1) {
+      await tab.keyboard.press("Tab");
+      assert.ok(
+        await tab.evaluate(
+          () =>
+            document.activeElement === document.body ||
+            document.querySelector("dialog").contains(document.activeElement),
+        ),
+      );
+    }
+    await tab.keyboard.press("ArrowRight");
+    await dialog.getByText(`2 / ${first.length}`).waitFor();
+    await tab.keyboard.press("Escape");
+    await until(tab, (id) => document.activeElement.closest(".card")?.dataset.id === id, first[1]);
+    await tab.keyboard.press("Enter");
+    await dialog.waitFor();
+    await tabTo(tab, /^Search with this one$/, "A");
+    await tab.keyboard.press("Enter");
+    await tab.waitForURL((url) => url.searchParams.get("id") === first[1]);
+    await results(tab);
+    assert.equal(await focusedId(tab), "query-title");
+    assert.match(await tab.locator("#live").innerText(), /^\d+ of [\d,]+ in /);
+  }));
 
 test("the tabs and the colours by keyboard", async () => {
   const { at } = await someItems(world);
@@ -100,35 +110,62 @@ async function withStories(tab, world) {
 }
 
 // Each layout and each set of colours once.
-for (const [scheme, device, width, height] of [["light", "wide", 1280, 900], ["dark", "phone", 320, 640]]) {
-  test(`nothing serious for axe, nothing wider than the screen: ${scheme}, ${device}`, () => page(world, "/", async (tab) => {
-    await withStories(tab, world);
-    for (const [name, path, sign] of await views(world)) {
-      await tab.goto(world.url + path);
-      await tab.locator(sign).first().waitFor();
-      await tab.evaluate(() => Promise.all(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < 5000).map((one) => one.finished.catch(() => {}))));
-      assert.deepEqual(await serious(tab), [], name);
-      assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is wider than the screen`);
-      await shoot(tab, `${name}-${device}-${scheme}`);
-    }
-    // The dialogs: one item, the editor, the camera.
-    await tab.goto(world.url + "/");
-    await tab.locator(".card-open").first().click();
-    await until(tab, () => document.querySelector("dialog img")?.complete && document.getAnimations().every((one) => one.playState !== "running"));
-    assert.deepEqual(await serious(tab), [], "item");
-    await shoot(tab, `item-${device}-${scheme}`);
-    await tab.keyboard.press("Escape");
-    await choose(tab, join(icons, "places", "folder.png"));
-    await until(tab, () => document.getAnimations().every((one) => one.playState !== "running"));
-    assert.deepEqual(await serious(tab), [], "editor");
-    assert.ok(await tab.evaluate(() => document.querySelector("dialog").scrollWidth <= innerWidth), "the editor is wider than the screen");
-    await shoot(tab, `editor-${device}-${scheme}`);
-    await tab.keyboard.press("Escape");
-    await tab.getByRole("button", { name: "Webcam" }).click();
-    await until(tab, () => document.querySelector("dialog video")?.videoWidth > 0);
-    assert.deepEqual(await serious(tab), [], "webcam");
-    await shoot(tab, `webcam-${device}-${scheme}`);
-  }, { scheme, width, height, expected: /404/ }));
+for (const [scheme, device, width, height] of [
+  ["light", "wide", 1280, 900],
+  ["dark", "phone", 320, 640],
+]) {
+  test(`nothing serious for axe, nothing wider than the screen: ${scheme}, ${device}`, () =>
+    page(
+      world,
+      "/",
+      async (tab) => {
+        await withStories(tab, world);
+        for (const [name, path, sign] of await views(world)) {
+          await tab.goto(world.url + path);
+          await tab.locator(sign).first().waitFor();
+          await tab.evaluate(() =>
+            Promise.all(
+              document
+                .getAnimations()
+                .filter((one) => one.effect.getComputedTiming().endTime < 5000)
+                .map((one) => one.finished.catch(() => {})),
+            ),
+          );
+          assert.deepEqual(await serious(tab), [], name);
+          assert.ok(
+            await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+            `${name} is wider than the screen`,
+          );
+          await shoot(tab, `${name}-${device}-${scheme}`);
+        }
+        // The dialogs: one item, the editor, the camera.
+        await tab.goto(world.url + "/");
+        await tab.locator(".card-open").first().click();
+        await until(
+          tab,
+          () =>
+            document.querySelector("dialog img")?.complete &&
+            document.getAnimations().every((one) => one.playState !== "running"),
+        );
+        assert.deepEqual(await serious(tab), [], "item");
+        await shoot(tab, `item-${device}-${scheme}`);
+        await tab.keyboard.press("Escape");
+        await choose(tab, join(icons, "places", "folder.png"));
+        await until(tab, () => document.getAnimations().every((one) => one.playState !== "running"));
+        assert.deepEqual(await serious(tab), [], "editor");
+        assert.ok(
+          await tab.evaluate(() => document.querySelector("dialog").scrollWidth <= innerWidth),
+          "the editor is wider than the screen",
+        );
+        await shoot(tab, `editor-${device}-${scheme}`);
+        await tab.keyboard.press("Escape");
+        await tab.getByRole("button", { name: "Webcam" }).click();
+        await until(tab, () => document.querySelector("dialog video")?.videoWidth > 0);
+        assert.deepEqual(await serious(tab), [], "webcam");
+        await shoot(tab, `webcam-${device}-${scheme}`);
+      },
+      { scheme, width, height, expected: /404/ },
+    ));
 }
 
 test("moving pictures keep still for who wants that", async () => {

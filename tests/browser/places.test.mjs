@@ -6,53 +6,66 @@ import { choose, icons, names, page, results, setUp, someItems, until } from "./
 
 const world = setUp();
 
-test("a result is the next query, back and forward lead through them", () => page(world, "/", async (tab) => {
-  await tab.locator(".example").first().click();
-  const first = await results(tab);
-  const start = tab.url();
-  await tab.locator(".content .card-open").nth(1).click();
-  await tab.getByRole("dialog").getByRole("link", { name: "Search with this one" }).click();
-  await tab.waitForURL((url) => url.href !== start);
-  const second = await results(tab);
-  assert.notDeepEqual(first, second);
-  assert.equal(new URL(tab.url()).searchParams.get("id"), first[1]);
-  assert.equal(await tab.getByRole("navigation", { name: "Searches that led here" }).getByRole("link").count(), 1);
-  await tab.goBack();
-  assert.deepEqual(await results(tab), first);
-  await tab.goForward();
-  assert.deepEqual(await results(tab), second);
-  assert.equal(await tab.getByRole("navigation", { name: "Searches that led here" }).getByRole("link").count(), 1);
-  await tab.getByRole("navigation", { name: "Searches that led here" }).getByRole("link").click();
-  await tab.waitForURL(start);
-  assert.deepEqual(await results(tab), first);
-  await tab.goBack();
-  await tab.goBack();
-  await tab.goBack();
-  await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
-}));
+test("a result is the next query, back and forward lead through them", () =>
+  page(world, "/", async (tab) => {
+    await tab.locator(".example").first().click();
+    const first = await results(tab);
+    const start = tab.url();
+    await tab.locator(".content .card-open").nth(1).click();
+    await tab.getByRole("dialog").getByRole("link", { name: "Search with this one" }).click();
+    await tab.waitForURL((url) => url.href !== start);
+    const second = await results(tab);
+    assert.notDeepEqual(first, second);
+    assert.equal(new URL(tab.url()).searchParams.get("id"), first[1]);
+    assert.equal(await tab.getByRole("navigation", { name: "Searches that led here" }).getByRole("link").count(), 1);
+    await tab.goBack();
+    assert.deepEqual(await results(tab), first);
+    await tab.goForward();
+    assert.deepEqual(await results(tab), second);
+    assert.equal(await tab.getByRole("navigation", { name: "Searches that led here" }).getByRole("link").count(), 1);
+    await tab.getByRole("navigation", { name: "Searches that led here" }).getByRole("link").click();
+    await tab.waitForURL(start);
+    assert.deepEqual(await results(tab), first);
+    await tab.goBack();
+    await tab.goBack();
+    await tab.goBack();
+    await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
+  }));
 
-test("a shared link and a reload show the same, uploaded queries too", () => page(world, "/", async (tab, context) => {
-  await choose(tab, join(icons, "apps", "accessories-calculator.png"));
-  await tab.getByRole("dialog").getByRole("button", { name: "Search", exact: true }).click();
-  const first = await results(tab);
-  await tab.reload();
-  assert.deepEqual(await results(tab), first);
-  await tab.getByRole("heading", { level: 1, name: "accessories-calculator.png" }).waitFor();
-  const other = await context.newPage();
-  await other.goto(tab.url());
-  assert.deepEqual(await results(other), first);
-}));
+test("a shared link and a reload show the same, uploaded queries too", () =>
+  page(world, "/", async (tab, context) => {
+    await choose(tab, join(icons, "apps", "accessories-calculator.png"));
+    await tab.getByRole("dialog").getByRole("button", { name: "Search", exact: true }).click();
+    const first = await results(tab);
+    await tab.reload();
+    assert.deepEqual(await results(tab), first);
+    await tab.getByRole("heading", { level: 1, name: "accessories-calculator.png" }).waitFor();
+    const other = await context.newPage();
+    await other.goto(tab.url());
+    assert.deepEqual(await results(other), first);
+  }));
 
-test("a query that the server has forgotten is said kindly", () => page(world, "/?q=qgone", async (tab) => {
-  await tab.getByRole("heading", { name: "This query is no longer kept" }).waitFor();
-  await tab.getByRole("link", { name: /^Back to/ }).click();
-  await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
-}, { expected: /404/ }));
+test("a query that the server has forgotten is said kindly", () =>
+  page(
+    world,
+    "/?q=qgone",
+    async (tab) => {
+      await tab.getByRole("heading", { name: "This query is no longer kept" }).waitFor();
+      await tab.getByRole("link", { name: /^Back to/ }).click();
+      await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
+    },
+    { expected: /404/ },
+  ));
 
 test("an item and a collection that are not there are said", async () => {
-  await page(world, "/?id=none-such", async (tab) => {
-    await tab.getByRole("heading", { name: "That is not here" }).waitFor();
-  }, { expected: /404/ });
+  await page(
+    world,
+    "/?id=none-such",
+    async (tab) => {
+      await tab.getByRole("heading", { name: "That is not here" }).waitFor();
+    },
+    { expected: /404/ },
+  );
   await page(world, "/?c=none-such", async (tab) => {
     await tab.getByRole("heading", { name: /There is no collection named/ }).waitFor();
   });
@@ -72,32 +85,14 @@ test("settings search again and stand in the address", async () => {
     assert.equal(await tab.evaluate(() => document.activeElement.getAttribute("aria-valuetext")), "2");
     await tab.getByRole("complementary").getByLabel("Class").selectOption("devices");
     await tab.waitForURL(/label=devices/);
-    await until(tab, () => [...document.querySelectorAll(".content .card-label")].every((label) => label.textContent.endsWith("devices")));
-    const exact = tab.getByRole("switch", { name: "Exact" });
-    await exact.press("Space");
-    await tab.waitForURL(/exact=1/);
-    await results(tab);
+    await until(tab, () =>
+      [...document.querySelectorAll(".content .card-label")].every((label) => label.textContent.endsWith("devices")),
+    );
     // Settings are no steps of the history: one step back leaves the query.
     assert.equal(await tab.evaluate(() => history.length), entries);
     await tab.getByRole("button", { name: "Reset" }).click();
-    await tab.waitForURL((url) => !/k=|label=|exact=/.test(url.search));
+    await tab.waitForURL((url) => !/k=|label=/.test(url.search));
     assert.ok((await results(tab)).length > 2);
-  });
-});
-
-test("lists or recall can be set where there is more than one list", async (t) => {
-  const { at, facts } = await someItems(world);
-  if (facts.nlist < 2) return t.skip("the index of the icons has one list");
-  return page(world, at(0), async (tab) => {
-    await results(tab);
-    const slider = tab.getByRole("slider", { name: "Lists visited" });
-    await slider.focus();
-    await slider.press("Home");
-    await tab.waitForURL(/nprobe=1(&|$)/);
-    if (!facts.recall_targets) return;
-    await tab.getByRole("radio", { name: "Recall" }).check({ force: true });
-    await tab.waitForURL(/recall=0\.9/);
-    assert.ok((await results(tab)).length > 0);
   });
 });
 
@@ -111,16 +106,24 @@ test("the gallery shows classes, pages and single items", async () => {
       await tab.getByRole("button", { name: /^Show \d+ more/ }).click();
       await until(tab, (n) => document.querySelectorAll(".card").length > n, before);
     }
-    await tab.getByRole("navigation", { name: "Classes" }).getByRole("link", { name: /^places/ }).click();
+    await tab
+      .getByRole("navigation", { name: "Classes" })
+      .getByRole("link", { name: /^places/ })
+      .click();
     await tab.waitForURL(/label=places/);
-    await until(tab, () => [...document.querySelectorAll(".card-label")].every((label) => label.textContent.endsWith("places")));
+    await until(tab, () =>
+      [...document.querySelectorAll(".card-label")].every((label) => label.textContent.endsWith("places")),
+    );
     const shown = await tab.locator("#main .card").evaluateAll((all) => all.map((card) => card.dataset.id));
     await cards.nth(1).locator("button").click();
     const dialog = tab.getByRole("dialog");
     await dialog.getByText(`2 / ${shown.length}`).waitFor();
     await tab.keyboard.press("ArrowRight");
     await dialog.getByText(`3 / ${shown.length}`).waitFor();
-    const [download] = await Promise.all([tab.waitForEvent("download"), dialog.getByRole("link", { name: "Download" }).click()]);
+    const [download] = await Promise.all([
+      tab.waitForEvent("download"),
+      dialog.getByRole("link", { name: "Download" }).click(),
+    ]);
     assert.match(download.suggestedFilename(), /\.png$/);
     await tab.keyboard.press("Escape");
     await until(tab, (id) => document.activeElement.closest(".card")?.dataset.id === id, shown[2]);
@@ -129,29 +132,38 @@ test("the gallery shows classes, pages and single items", async () => {
   });
 });
 
-test("examples change when asked", () => page(world, "/", async (tab) => {
-  const titles = () => tab.locator(".example").evaluateAll((all) => all.map((one) => one.title).join());
-  await tab.locator(".example").first().waitFor();
-  const before = await titles();
-  await tab.getByRole("button", { name: "Others" }).click();
-  await until(tab, (old) => {
-    const now = [...document.querySelectorAll(".example")].map((one) => one.title).join();
-    return now && now !== old;
-  }, before);
-}));
+test("examples change when asked", () =>
+  page(world, "/", async (tab) => {
+    const titles = () => tab.locator(".example").evaluateAll((all) => all.map((one) => one.title).join());
+    await tab.locator(".example").first().waitFor();
+    const before = await titles();
+    await tab.getByRole("button", { name: "Others" }).click();
+    await until(
+      tab,
+      (old) => {
+        const now = [...document.querySelectorAll(".example")].map((one) => one.title).join();
+        return now && now !== old;
+      },
+      before,
+    );
+  }));
 
 test("a server that is gone is said, and the page goes on once it is back", async (t) => {
   if (process.env.VOISIN_URL) return t.skip("the server is not ours to stop");
   const { at } = await someItems(world);
-  return page(world, at(0), async (tab) => {
-    await results(tab);
-    await tab.route("**/api/search", (route) => route.abort("connectionrefused"));
-    await tab.getByRole("switch", { name: "Exact" }).press("Space");
-    await tab.getByRole("heading", { name: "The server is gone" }).waitFor();
-    await tab.unroute("**/api/search");
-    await tab.getByRole("button", { name: "Try again" }).click();
-    assert.ok((await results(tab)).length > 1);
-    assert.ok((await names(tab)).length > 1);
-  }, { expected: /ERR_CONNECTION_REFUSED/ });
+  return page(
+    world,
+    at(0),
+    async (tab) => {
+      await results(tab);
+      await tab.route("**/api/search", (route) => route.abort("connectionrefused"));
+      await tab.getByRole("complementary").getByLabel("Class").selectOption("devices");
+      await tab.getByRole("heading", { name: "The server is gone" }).waitFor();
+      await tab.unroute("**/api/search");
+      await tab.getByRole("button", { name: "Try again" }).click();
+      assert.ok((await results(tab)).length > 1);
+      assert.ok((await names(tab)).length > 1);
+    },
+    { expected: /ERR_CONNECTION_REFUSED/ },
+  );
 });
-

@@ -5,7 +5,7 @@
 // VOISIN_STATIC   a folder to take the page from instead of the binary, while it is worked on
 // VOISIN_SCREENSHOTS  a folder for screenshots of every view
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -19,15 +19,30 @@ const tree = join(here, "..", "..");
 export const icons = join(tree, "tests", "data", "icons");
 
 const FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-  "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
 ];
+
+const binary = process.env.VOISIN_BINARY ?? join(tree, "target", "release", "voisin");
+
+/** Runs `voisin` to its end. */
+export const voisin = (...args) => execFileSync(binary, [...args, "--quiet"], { stdio: ["ignore", "ignore", "pipe"] });
 
 /** Starts `voisin serve` and waits until it says where; `stop` ends it. */
 export async function serve(args) {
-  const binary = process.env.VOISIN_BINARY ?? join(tree, "target", "release", "voisin");
   assert.ok(existsSync(binary), `${binary} is not there: cargo build --release`);
-  const child = spawn(binary, ["serve", ...args, "--port", "0", ...(process.env.VOISIN_STATIC ? ["--static", process.env.VOISIN_STATIC] : [])], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(
+    binary,
+    ["serve", ...args, "--port", "0", ...(process.env.VOISIN_STATIC ? ["--static", process.env.VOISIN_STATIC] : [])],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
   let said = "";
   const url = await new Promise((done, fail) => {
     const timer = setTimeout(() => fail(new Error(`the server did not say where it is:\n${said}`)), 30_000);
@@ -45,12 +60,13 @@ export async function serve(args) {
   });
   return {
     url,
-    stop: () => new Promise((done) => {
-      child.removeAllListeners("exit");
-      child.on("exit", done);
-      child.kill("SIGTERM");
-      setTimeout(() => child.kill("SIGKILL"), 5000).unref();
-    }),
+    stop: () =>
+      new Promise((done) => {
+        child.removeAllListeners("exit");
+        child.on("exit", done);
+        child.kill("SIGTERM");
+        setTimeout(() => child.kill("SIGKILL"), 5000).unref();
+      }),
   };
 }
 
@@ -66,18 +82,53 @@ export function iconFolder() {
   return folder;
 }
 
+/** The icons as an index of eight lists of rough codes, which misses some neighbours: what `serve` is called with. */
+export function iconLists(folder) {
+  const to = (name) => join(dirname(folder), name);
+  voisin("embed", folder, "-o", to("icons.h5"));
+  voisin("build", "--base", to("icons.h5"), "-o", to("lists"), "--index", "IVF8,PQ11");
+  return [to("lists"), "--images", folder, "--features", to("icons.h5")];
+}
+
+/** Sixty texts with vectors of eight dimensions, as files: what `serve` is called with. */
+export function texts() {
+  const folder = scratch();
+  const n = 60;
+  const values = Float32Array.from({ length: n * 8 }, (_, i) => Math.sin(i * i * 0.37) + 0.01 * i);
+  const head = `{'descr': '<f4', 'fortran_order': False, 'shape': (${n}, 8), }`;
+  const padded = head + " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
+  writeFileSync(
+    join(folder, "texts.npy"),
+    Buffer.concat([
+      Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, padded.length & 255, padded.length >> 8]),
+      Buffer.from(padded),
+      Buffer.from(values.buffer),
+    ]),
+  );
+  const things = ["a tool that draws maps", "an editor of sound", "a game of cards", "a library of fonts"];
+  writeFileSync(
+    join(folder, "texts.txt"),
+    Array.from({ length: n }, (_, i) => `${things[i % 4]}, the ${i}th of its kind, written <b>plainly</b>\n`).join(""),
+  );
+  return { folder, args: [join(folder, "texts.npy"), "--texts", join(folder, "texts.txt")] };
+}
+
 /**
  * A server over the icons and a browser for a file of tests. `open` gives a page that reports to `troubles` whatever the
  * console, an exception or the content policy complains of; after each page is closed there must be none.
  */
-export function setUp() {
+export function setUp(collection = (folder) => [folder]) {
   const world = { url: "", browser: null, server: null, folder: "" };
   before(async () => {
     world.folder = iconFolder();
     const outer = process.env.VOISIN_URL;
-    world.server = outer ? { url: outer, stop: async () => {} } : await serve([world.folder]);
+    world.server = outer ? { url: outer, stop: async () => {} } : await serve(collection(world.folder));
     world.url = world.server.url;
-    world.browser = await chromium.launch({ executablePath: process.env.VOISIN_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
+    world.browser = await chromium.launch({
+      executablePath: process.env.VOISIN_CHROMIUM ?? "/usr/bin/chromium",
+      headless: true,
+      args: FLAGS,
+    });
   });
   after(async () => {
     await world.browser?.close();
@@ -101,17 +152,35 @@ function watchFetch() {
  * Runs `test` with a page; what went wrong in it fails the test.
  * @param expected a pattern of complaints that belong to the test (an answer that is an error is one for the console)
  */
-export async function page(world, path, test, { width = 1280, height = 900, scheme = "light", expected = null, permissions = ["camera"] } = {}) {
-  const context = await world.browser.newContext({ viewport: { width, height }, colorScheme: scheme, permissions, acceptDownloads: true });
+export async function page(
+  world,
+  path,
+  test,
+  { width = 1280, height = 900, scheme = "light", expected = null, permissions = ["camera"] } = {},
+) {
+  const context = await world.browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    permissions,
+    acceptDownloads: true,
+  });
   const troubles = [];
   const report = (text) => (expected?.test(text) ? null : troubles.push(text));
   try {
     const tab = await context.newPage();
     tab.setDefaultTimeout(8000);
-    tab.on("console", (message) => ["error", "warning"].includes(message.type()) && report(`${message.text()} ${message.location().url}`));
+    tab.on(
+      "console",
+      (message) =>
+        ["error", "warning"].includes(message.type()) && report(`${message.text()} ${message.location().url}`),
+    );
     tab.on("pageerror", (error) => report(error.stack ?? error.message));
     await tab.addInitScript(watchFetch);
-    await tab.addInitScript(() => document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)));
+    await tab.addInitScript(() =>
+      document.addEventListener("securitypolicyviolation", (event) =>
+        console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`),
+      ),
+    );
     await tab.goto(world.url + path);
     await test(tab, context);
   } finally {
@@ -121,7 +190,8 @@ export async function page(world, path, test, { width = 1280, height = 900, sche
 }
 
 /** Results as a person sees them. */
-export const names = (tab) => tab.locator(".content .card").evaluateAll((cards) => cards.map((card) => card.dataset.id));
+export const names = (tab) =>
+  tab.locator(".content .card").evaluateAll((cards) => cards.map((card) => card.dataset.id));
 
 /** Waits until a function of the page is true. (The browser driver's own way evaluates a string, which the content policy forbids.) */
 export async function until(tab, test, given) {
@@ -142,7 +212,10 @@ export async function results(tab) {
 
 /** Chooses a file through the button. */
 export async function choose(tab, files, button = /Choose an image|New image/) {
-  const [chooser] = await Promise.all([tab.waitForEvent("filechooser"), tab.getByRole("button", { name: button }).click()]);
+  const [chooser] = await Promise.all([
+    tab.waitForEvent("filechooser"),
+    tab.getByRole("button", { name: button }).click(),
+  ]);
   await chooser.setFiles(files);
   await tab.getByRole("dialog", { name: "Search with this image" }).waitFor();
 }
@@ -154,8 +227,16 @@ export const ask = (world, path) => fetch(world.url + path).then((answer) => ans
 export async function someItems(world, limit = 5, label = "") {
   const { collections } = await ask(world, "/api/collections");
   const c = collections[0].name;
-  const { items } = await ask(world, `/api/items?collection=${encodeURIComponent(c)}&limit=${limit}${label && `&label=${label}`}`);
-  return { c, facts: collections[0], items, at: (i, more = "") => `/?c=${encodeURIComponent(c)}&id=${encodeURIComponent(items[i].id)}${more}` };
+  const { items } = await ask(
+    world,
+    `/api/items?collection=${encodeURIComponent(c)}&limit=${limit}${label && `&label=${label}`}`,
+  );
+  return {
+    c,
+    facts: collections[0],
+    items,
+    at: (i, more = "") => `/?c=${encodeURIComponent(c)}&id=${encodeURIComponent(items[i].id)}${more}`,
+  };
 }
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -164,7 +245,9 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/
 export async function serious(tab) {
   await tab.evaluate(axeSource);
   const { violations } = await tab.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
+  return violations
+    .filter((one) => ["serious", "critical"].includes(one.impact))
+    .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
 }
 
 /** Writes a screenshot where they are wanted. */

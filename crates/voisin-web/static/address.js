@@ -79,7 +79,12 @@ export const asks = (place) => place.id != null || place.q != null || place.text
 export const sameQuery = (a, b) => a != null && a.c === b.c && a.id === b.id && a.q === b.q && a.text === b.text;
 
 /** The same place with another query, or none. @param {Place} place @param {{id?: string, q?: string, text?: string}} query @returns {Place} */
-export const withQuery = (place, query) => ({ ...place, id: query.id ?? null, q: query.q ?? null, text: query.text ?? null });
+export const withQuery = (place, query) => ({
+  ...place,
+  id: query.id ?? null,
+  q: query.q ?? null,
+  text: query.text ?? null,
+});
 
 /** What the server is asked at a place. @param {Place} place */
 export function body(place) {

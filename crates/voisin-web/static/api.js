@@ -16,7 +16,8 @@ export const LARGEST = 32 * 1024 * 1024;
 /** @param {Record<string, any>} values those that are null or empty are left out */
 export function query(values) {
   const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) if (value != null && value !== "" && value !== false) search.set(name, String(value));
+  for (const [name, value] of Object.entries(values))
+    if (value != null && value !== "" && value !== false) search.set(name, String(value));
   return search.toString();
 }
 
@@ -37,14 +38,25 @@ async function call(path, options = {}) {
   if (answer.ok && body) return body;
   const told = body?.error;
   if (told) throw new ApiError(told.kind, told.message, told.hint);
-  throw new ApiError(answer.status === 413 ? "too_large" : "internal", `The server answered ${answer.status}.`, "Its log says more.");
+  throw new ApiError(
+    answer.status === 413 ? "too_large" : "internal",
+    `The server answered ${answer.status}.`,
+    "Its log says more.",
+  );
 }
 
 /** @param {string} path @param {any} body @param {AbortSignal} [signal] */
-const post = (path, body, signal) => call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
+const post = (path, body, signal) =>
+  call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 
 /** @param {string} path @param {Blob} blob @param {AbortSignal} [signal] */
-const send = (path, blob, signal) => call(path, { method: "POST", headers: { "content-type": blob.type || "application/octet-stream" }, body: blob, signal });
+const send = (path, blob, signal) =>
+  call(path, {
+    method: "POST",
+    headers: { "content-type": blob.type || "application/octet-stream" },
+    body: blob,
+    signal,
+  });
 
 export const api = {
   /** @param {AbortSignal} [signal] */

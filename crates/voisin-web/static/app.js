@@ -31,7 +31,16 @@ import { foot, tools } from "./frame.js";
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 
 /** @type {Context} */
-const ctx = { collections: [], allowUrls: false, version: "", facts: null, place: read(location.search), trail: [], go, reload: () => show("reload") };
+const ctx = {
+  collections: [],
+  allowUrls: false,
+  version: "",
+  facts: null,
+  place: read(location.search),
+  trail: [],
+  go,
+  reload: () => show("reload"),
+};
 
 /** @type {{key: string, update: (before: any, why: string) => void, leave: () => void} | null} */
 let view = null;
@@ -39,7 +48,12 @@ let view = null;
 /** The part of a place that names a query. @param {any} place @param {string} [name] */
 function step(place, name) {
   const { id, q, text } = place;
-  return { ...(id != null && { id }), ...(q != null && { q }), ...(text != null && { text }), name: name ?? text ?? id ?? "" };
+  return {
+    ...(id != null && { id }),
+    ...(q != null && { q }),
+    ...(text != null && { text }),
+    name: name ?? text ?? id ?? "",
+  };
 }
 
 /** @param {import("./address.js").Place} place @param {Move} [options] */
@@ -87,11 +101,33 @@ function show(why) {
 
 /** @param {string | null} name */
 function unknown(name) {
-  return h("section", { class: "message" },
-    h("h1", null, ctx.collections.length ? `There is no collection named \u201c${name}\u201d` : "There is no collection here"),
+  return h(
+    "section",
+    { class: "message" },
+    h(
+      "h1",
+      null,
+      ctx.collections.length ? `There is no collection named \u201c${name}\u201d` : "There is no collection here",
+    ),
     ctx.collections.length
-      ? h("p", null, "These are there: ", ctx.collections.map((one, i) => [i ? ", " : "", h("a", { href: write({ ...read(""), c: one.name }) }, one.name)]), ".")
-      : h("p", null, "Start the server with a folder of images or an index: ", h("code", null, "voisin serve FOLDER"), "."));
+      ? h(
+          "p",
+          null,
+          "These are there: ",
+          ctx.collections.map((one, i) => [
+            i ? ", " : "",
+            h("a", { href: write({ ...read(""), c: one.name }) }, one.name),
+          ]),
+          ".",
+        )
+      : h(
+          "p",
+          null,
+          "Start the server with a folder of images or an index: ",
+          h("code", null, "voisin serve FOLDER"),
+          ".",
+        ),
+  );
 }
 
 async function boot() {
@@ -112,9 +148,19 @@ async function boot() {
 // Links to places of this page move within it; with a key held, or to another tab, they are the browser's.
 document.addEventListener("click", (event) => {
   const link = /** @type {Element} */ (event.target).closest?.("a[href^='/']");
-  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (
+    !link ||
+    event.defaultPrevented ||
+    event.button !== 0 ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.shiftKey ||
+    event.altKey
+  )
+    return;
   const url = new URL(/** @type {HTMLAnchorElement} */ (link).href);
-  if (url.pathname !== "/" || link.hasAttribute("download") || link.hasAttribute("target") || !ctx.collections.length) return;
+  if (url.pathname !== "/" || link.hasAttribute("download") || link.hasAttribute("target") || !ctx.collections.length)
+    return;
   event.preventDefault();
   const { chain, name, replace } = /** @type {HTMLElement} */ (link).dataset;
   go(read(url.search), { chain: chain != null, replace: replace != null, name });

@@ -1,6 +1,7 @@
 // How to search: how many, how thoroughly, of which class. A change searches again.
 import { DEFAULT_K } from "./address.js";
 import { fresh, h, put } from "./dom.js";
+import { choices, scale, slider } from "./fields.js";
 import { count, plural, percent } from "./format.js";
 import { icon } from "./icons.js";
 
@@ -8,38 +9,6 @@ import { icon } from "./icons.js";
 const REST = 180;
 const KS = [1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000];
 const RECALLS = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99];
-
-/** Whole numbers from 1 to n, each about a fifth more than the one before. @param {number} n */
-export function scale(n) {
-  const out = [1];
-  while (out[out.length - 1] < n) out.push(Math.min(n, Math.max(out[out.length - 1] + 1, Math.round(out[out.length - 1] * 1.2))));
-  return out;
-}
-
-/** The place of the nearest value. @param {number[]} values @param {number} value */
-const nearest = (values, value) => values.reduce((best, one, i) => (Math.abs(one - value) < Math.abs(values[best] - value) ? i : best), 0);
-
-/**
- * A slider over chosen values.
- * @param {{label: string, hint?: string, values: number[], value: number, words: (value: number) => string, take: (value: number) => void}} what
- */
-function slider({ label, hint, values, value, words, take }) {
-  const id = fresh("slider");
-  // A value that came by the address stands among the chosen ones as it is.
-  const all = values.includes(value) ? values : [...values, value].sort((a, b) => a - b);
-  const output = h("output", { for: id, class: "tabular" }, words(value));
-  const input = h("input", { id, type: "range", min: 0, max: all.length - 1, step: 1, value: nearest(all, value), "aria-valuetext": words(value), "aria-describedby": hint ? `${id}-hint` : null });
-  const paint = () => input.style.setProperty("--share", `${(Number(input.value) / Math.max(1, all.length - 1)) * 100}%`);
-  input.addEventListener("input", () => {
-    const now = all[Number(input.value)];
-    output.textContent = words(now);
-    input.setAttribute("aria-valuetext", words(now));
-    paint();
-    take(now);
-  });
-  paint();
-  return h("div", { class: "control" }, h("div", { class: "control-head" }, h("label", { for: id }, label), output), input, hint && h("p", { id: `${id}-hint`, class: "quiet small-words" }, hint));
-}
 
 /**
  * @param {HTMLElement} root @param {import("./app.js").Context} ctx
@@ -50,10 +19,22 @@ export function mountControls(root, ctx) {
   /** @type {any} */
   let timer = 0;
   let drawn = "";
+  let sliding = false;
   const wide = matchMedia("(min-width: 60rem)");
   const summary = h("span", { class: "fold-now" });
   const box = h("div", { class: "controls" });
-  const details = h("details", { class: "controls-fold" }, h("summary", null, icon("sliders"), h("span", { class: "fold-words" }, h("span", { class: "fold-title" }, "How to search"), summary), icon("down", 18)), box);
+  const details = h(
+    "details",
+    { class: "controls-fold" },
+    h(
+      "summary",
+      null,
+      icon("sliders"),
+      h("span", { class: "fold-words" }, h("span", { class: "fold-title" }, "How to search"), summary),
+      icon("down", 18),
+    ),
+    box,
+  );
   const fold = () => (details.open = wide.matches);
   wide.addEventListener("change", fold);
   fold();
@@ -62,61 +43,169 @@ export function mountControls(root, ctx) {
   /** @param {Partial<import("./address.js").Place>} change @param {boolean} [now] */
   const change = (change, now = false) => {
     clearTimeout(timer);
-    const move = () => ctx.go({ ...ctx.place, ...change }, { replace: true });
+    const move = () => {
+      sliding = !now;
+      ctx.go({ ...ctx.place, ...change }, { replace: true });
+      sliding = false;
+    };
     if (now) move();
     else timer = setTimeout(move, REST);
   };
 
   function thoroughness() {
     const { place } = ctx;
-    if (facts.nlist <= 1) return h("p", { class: "control quiet small-words" }, facts.spec === "Flat" ? "Every vector is compared: nothing is missed." : "The index has one list: every vector is compared.");
+    if (facts.nlist <= 1)
+      return h(
+        "p",
+        { class: "control quiet small-words" },
+        facts.spec === "Flat"
+          ? "Every vector is compared: nothing is missed."
+          : "The index has one list: every vector is compared.",
+      );
     const byRecall = facts.recall_targets && place.recall != null && place.nprobe == null;
-    const kinds = facts.recall_targets && choices("How thoroughly", [["lists", "Lists"], ["recall", "Recall"]], byRecall ? "recall" : "lists",
-      (kind) => change(kind === "recall" ? { nprobe: null, recall: 0.9 } : { nprobe: facts.nprobe, recall: null }, true));
+    const kinds =
+      facts.recall_targets &&
+      choices(
+        "How thoroughly",
+        [
+          ["lists", "Lists"],
+          ["recall", "Recall"],
+        ],
+        byRecall ? "recall" : "lists",
+        (kind) =>
+          change(kind === "recall" ? { nprobe: null, recall: 0.9 } : { nprobe: facts.nprobe, recall: null }, true),
+      );
     const words = (/** @type {number} */ lists) => `${count(lists)} of ${count(facts.nlist)}`;
-    return h("div", { class: place.exact ? "off" : null }, kinds, byRecall
-      ? slider({ label: "Recall aimed at", values: RECALLS, value: place.recall ?? 0.9, words: (recall) => percent(recall), take: (recall) => change({ recall, nprobe: null }), hint: "As many lists are visited as this takes." })
-      : slider({ label: "Lists visited", values: scale(facts.nlist), value: Math.min(place.nprobe ?? facts.nprobe, facts.nlist), words, take: (nprobe) => change({ nprobe, recall: null }), hint: "More lists find more of the true neighbours and take longer." }));
+    return h(
+      "div",
+      { class: place.exact ? "off" : null },
+      kinds,
+      byRecall
+        ? slider({
+            label: "Recall aimed at",
+            values: RECALLS,
+            value: place.recall ?? 0.9,
+            words: (recall) => percent(recall),
+            take: (recall) => change({ recall, nprobe: null }),
+            hint: "As many lists are visited as this takes.",
+          })
+        : slider({
+            label: "Lists visited",
+            values: scale(facts.nlist),
+            value: Math.min(place.nprobe ?? facts.nprobe, facts.nlist),
+            words,
+            take: (nprobe) => change({ nprobe, recall: null }),
+            hint: "More lists find more of the true neighbours and take longer.",
+          }),
+    );
   }
 
   function draw() {
     const { place } = ctx;
     const classId = fresh("class");
     const exactId = fresh("exact");
-    put(box,
-      slider({ label: "Neighbours", values: KS, value: place.k ?? DEFAULT_K, words: count, take: (k) => change({ k }) }),
+    put(
+      box,
+      slider({
+        label: "Neighbours",
+        values: KS,
+        value: place.k ?? DEFAULT_K,
+        words: count,
+        take: (k) => change({ k }),
+      }),
       thoroughness(),
-      facts.classes.length > 1 && h("div", { class: "control" }, h("label", { for: classId }, "Class"),
-        h("select", { id: classId, on: { change: (/** @type {any} */ event) => change({ label: event.target.value || null }, true) } },
-          h("option", { value: "" }, "All classes"),
-          facts.classes.map((/** @type {any} */ one) => h("option", { value: one.label, selected: one.label === place.label }, `${one.label} (${count(one.count)})`)))),
-      place.view === "results" && facts.spec !== "Flat" && h("div", { class: "control" },
-        h("div", { class: "control-head" }, h("label", { for: exactId }, "Exact"),
-          h("input", { id: exactId, type: "checkbox", role: "switch", class: "switch", checked: place.exact, disabled: facts.asks.exact != null, on: { change: (/** @type {any} */ event) => change({ exact: event.target.checked }, true) } })),
-        h("p", { class: "quiet small-words" }, facts.asks.exact ?? "Compares every vector: slower, and nothing is missed.")),
-      h("button", { type: "button", class: "plain", on: { click: () => change({ k: null, nprobe: null, recall: null, label: null, exact: false }, true) } }, icon("reset", 18), "Reset"));
+      facts.classes.length > 1 &&
+        h(
+          "div",
+          { class: "control" },
+          h("label", { for: classId }, "Class"),
+          h(
+            "select",
+            {
+              id: classId,
+              on: { change: (/** @type {any} */ event) => change({ label: event.target.value || null }, true) },
+            },
+            h("option", { value: "" }, "All classes"),
+            facts.classes.map((/** @type {any} */ one) =>
+              h(
+                "option",
+                { value: one.label, selected: one.label === place.label },
+                `${one.label} (${count(one.count)})`,
+              ),
+            ),
+          ),
+        ),
+      place.view === "results" &&
+        facts.spec !== "Flat" &&
+        h(
+          "div",
+          { class: "control" },
+          h(
+            "div",
+            { class: "control-head" },
+            h("label", { for: exactId }, "Exact"),
+            h("input", {
+              id: exactId,
+              type: "checkbox",
+              role: "switch",
+              class: "switch",
+              checked: place.exact,
+              disabled: facts.asks.exact != null,
+              on: { change: (/** @type {any} */ event) => change({ exact: event.target.checked }, true) },
+            }),
+          ),
+          h(
+            "p",
+            { class: "quiet small-words" },
+            facts.asks.exact ?? "Compares every vector: slower, and nothing is missed.",
+          ),
+        ),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "plain",
+          on: { click: () => change({ k: null, nprobe: null, recall: null, label: null, exact: false }, true) },
+        },
+        icon("reset", 18),
+        "Reset",
+      ),
+    );
   }
 
   /** What the settings are, apart from the query. */
-  const key = () => JSON.stringify([ctx.place.k, ctx.place.nprobe, ctx.place.recall, ctx.place.label, ctx.place.exact, ctx.place.view === "results"]);
+  const key = () =>
+    JSON.stringify([
+      ctx.place.k,
+      ctx.place.nprobe,
+      ctx.place.recall,
+      ctx.place.label,
+      ctx.place.exact,
+      ctx.place.view === "results",
+    ]);
 
   function update() {
     const { place } = ctx;
-    const thorough = place.exact ? "exact" : facts.nlist <= 1 ? null : place.nprobe == null && place.recall != null ? `recall ${percent(place.recall)}` : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
-    summary.textContent = [`${count(place.k ?? DEFAULT_K)} neighbours`, thorough, place.label].filter(Boolean).join(", ");
+    const thorough = place.exact
+      ? "exact"
+      : facts.nlist <= 1
+        ? null
+        : place.nprobe == null && place.recall != null
+          ? `recall ${percent(place.recall)}`
+          : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
+    summary.textContent = [`${count(place.k ?? DEFAULT_K)} neighbours`, thorough, place.label]
+      .filter(Boolean)
+      .join(", ");
     if (key() === drawn) return;
     drawn = key();
-    // A control that is being used is not replaced under the hand: only its name is told apart.
-    const held = [...box.querySelectorAll("input, select, button")].indexOf(/** @type {any} */ (document.activeElement));
+    // A slider is not replaced under the hand that holds it: it shows its value already.
+    if (sliding) return;
+    const held = [...box.querySelectorAll("input, select, button")].indexOf(
+      /** @type {any} */ (document.activeElement),
+    );
     draw();
-    if (held >= 0) /** @type {any} */ (box.querySelectorAll("input, select, button")[held])?.focus({ preventScroll: true });
+    if (held >= 0)
+      /** @type {any} */ (box.querySelectorAll("input, select, button")[held])?.focus({ preventScroll: true });
   }
   return { update, leave: () => clearTimeout(timer) };
-}
-
-/** Radio buttons in one row. @param {string} legend @param {string[][]} all value, words @param {string} value @param {(value: string) => void} take */
-export function choices(legend, all, value, take) {
-  const name = fresh("choice");
-  return h("fieldset", { class: "choices" }, h("legend", null, legend), h("div", { class: "choices-row" }, all.map(([one, words]) => h("label", null,
-    h("input", { type: "radio", name, value: one, checked: one === value, on: { change: () => take(one) } }), h("span", null, words)))));
 }

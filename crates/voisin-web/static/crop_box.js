@@ -29,7 +29,11 @@ export function moveEdge(box, side, to) {
 }
 
 /** Moves the whole box. @param {Box} box @param {number} dx @param {number} dy @returns {Box} */
-export const moveBox = (box, dx, dy) => ({ ...box, x: within(box.x + dx, 0, 1 - box.w), y: within(box.y + dy, 0, 1 - box.h) });
+export const moveBox = (box, dx, dy) => ({
+  ...box,
+  x: within(box.x + dx, 0, 1 - box.w),
+  y: within(box.y + dy, 0, 1 - box.h),
+});
 
 /** Where an edge stands. @param {Box} box @param {string} side */
 const edge = (box, side) => ({ left: box.x, right: box.x + box.w, top: box.y, bottom: box.y + box.h })[side] ?? 0;
@@ -42,12 +46,33 @@ const edge = (box, side) => ({ left: box.x, right: box.x + box.w, top: box.y, bo
 export function cropBox(frame, changed) {
   /** @type {Box} */
   let box = { x: 0, y: 0, w: 1, h: 1 };
-  const sides = SIDES.map((side) => h("div", {
-    class: `edge ${side}`, role: "slider", tabindex: "0", "aria-label": NAMES[side], "aria-valuemin": 0, "aria-valuemax": 100,
-    "aria-orientation": side === "left" || side === "right" ? "horizontal" : "vertical", data: { part: side },
-  }));
-  const corners = CORNERS.map((corner) => h("div", { class: `corner ${corner}`, "aria-hidden": "true", data: { part: corner } }));
-  const area = h("div", { class: "crop", role: "group", tabindex: "0", "aria-label": "Part that is kept: arrow keys move it, its four edges are sliders", data: { part: "area" } }, sides, corners);
+  const sides = SIDES.map((side) =>
+    h("div", {
+      class: `edge ${side}`,
+      role: "slider",
+      tabindex: "0",
+      "aria-label": NAMES[side],
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-orientation": side === "left" || side === "right" ? "horizontal" : "vertical",
+      data: { part: side },
+    }),
+  );
+  const corners = CORNERS.map((corner) =>
+    h("div", { class: `corner ${corner}`, "aria-hidden": "true", data: { part: corner } }),
+  );
+  const area = h(
+    "div",
+    {
+      class: "crop",
+      role: "group",
+      tabindex: "0",
+      "aria-label": "Part that is kept: arrow keys move it, its four edges are sliders",
+      data: { part: "area" },
+    },
+    sides,
+    corners,
+  );
   const shade = h("div", { class: "crop-shade" });
   const view = h("div", { class: "crop-view" }, shade);
   frame.append(view, area);
@@ -62,7 +87,10 @@ export function cropBox(frame, changed) {
     SIDES.forEach((side, i) => {
       const at = Math.round(edge(box, side) * 100);
       sides[i].setAttribute("aria-valuenow", String(at));
-      sides[i].setAttribute("aria-valuetext", `${at} percent from the ${side === "left" || side === "right" ? "left" : "top"}`);
+      sides[i].setAttribute(
+        "aria-valuetext",
+        `${at} percent from the ${side === "left" || side === "right" ? "left" : "top"}`,
+      );
     });
   };
   /** @param {Box} next */
@@ -86,7 +114,8 @@ export function cropBox(frame, changed) {
       const dy = (now.clientY - start.y) / rect.height;
       if (part === "area") return take(moveBox(from, dx, dy));
       let next = from;
-      for (const side of part.split(" ")) next = moveEdge(next, side, edge(from, side) + (side === "left" || side === "right" ? dx : dy));
+      for (const side of part.split(" "))
+        next = moveEdge(next, side, edge(from, side) + (side === "left" || side === "right" ? dx : dy));
       take(next);
     };
     const up = () => {

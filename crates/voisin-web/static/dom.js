@@ -22,7 +22,9 @@ export function set(element, props) {
 
 /** @param {Element} element @param {Child[]} children */
 function fill(element, children) {
-  for (const child of children.flat(Infinity)) if (child != null && child !== false) element.append(/** @type {any} */ (child) instanceof Node ? child : String(child));
+  for (const child of children.flat(Infinity))
+    if (child != null && child !== false)
+      element.append(/** @type {any} */ (child) instanceof Node ? child : String(child));
   return element;
 }
 

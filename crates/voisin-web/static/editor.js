@@ -15,13 +15,22 @@ const PREVIEW = 1024;
  */
 function drawn(bitmap, { turns, mirrored }, scale) {
   const lying = turns % 2 === 1;
-  const canvas = h("canvas", { width: Math.max(1, Math.round((lying ? bitmap.height : bitmap.width) * scale)), height: Math.max(1, Math.round((lying ? bitmap.width : bitmap.height) * scale)) });
+  const canvas = h("canvas", {
+    width: Math.max(1, Math.round((lying ? bitmap.height : bitmap.width) * scale)),
+    height: Math.max(1, Math.round((lying ? bitmap.width : bitmap.height) * scale)),
+  });
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   pen.imageSmoothingQuality = "high";
   pen.translate(canvas.width / 2, canvas.height / 2);
   if (mirrored) pen.scale(-1, 1);
   pen.rotate((turns * Math.PI) / 2);
-  pen.drawImage(bitmap, (-bitmap.width * scale) / 2, (-bitmap.height * scale) / 2, bitmap.width * scale, bitmap.height * scale);
+  pen.drawImage(
+    bitmap,
+    (-bitmap.width * scale) / 2,
+    (-bitmap.height * scale) / 2,
+    bitmap.width * scale,
+    bitmap.height * scale,
+  );
   return /** @type {HTMLCanvasElement} */ (canvas);
 }
 
@@ -36,11 +45,20 @@ function cut(bitmap, how, box, type) {
   const height = (lying ? bitmap.width : bitmap.height) * box.h;
   const scale = Math.min(1, LONGEST / Math.max(width, height));
   const whole = drawn(bitmap, how, scale);
-  const out = h("canvas", { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) });
+  const out = h("canvas", {
+    width: Math.max(1, Math.round(width * scale)),
+    height: Math.max(1, Math.round(height * scale)),
+  });
   out.getContext("2d").drawImage(whole, -Math.round(box.x * whole.width), -Math.round(box.y * whole.height));
   // JPEG knows no transparency: only what came as JPEG goes as JPEG.
   const as = type === "image/jpeg" ? "image/jpeg" : "image/png";
-  return new Promise((done, fail) => out.toBlob((/** @type {Blob | null} */ blob) => (blob ? done(blob) : fail(new Error("The image could not be written."))), as, 0.92));
+  return new Promise((done, fail) =>
+    out.toBlob(
+      (/** @type {Blob | null} */ blob) => (blob ? done(blob) : fail(new Error("The image could not be written."))),
+      as,
+      0.92,
+    ),
+  );
 }
 
 /**
@@ -80,18 +98,32 @@ export async function edit(blob, name) {
       return how.turns !== 0 || how.mirrored || box.w < 0.999 || box.h < 0.999;
     };
     /** @param {string} sign @param {string} words @param {() => void} act */
-    const tool = (sign, words, act) => h("button", { type: "button", class: "soft", on: { click: () => {
-      act();
-      draw();
-      announce(`${words}: done`);
-    } } }, icon(sign), h("span", null, words));
+    const tool = (sign, words, act) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "soft",
+          on: {
+            click: () => {
+              act();
+              draw();
+              announce(`${words}: done`);
+            },
+          },
+        },
+        icon(sign),
+        h("span", null, words),
+      );
     /** Turning by a quarter keeps the same part of the picture. @param {number} by 1 or 3 */
     const turn = (by) => {
       const { x, y, w, h: height } = crop.get();
       how.turns = (how.turns + (how.mirrored ? 4 - by : by)) % 4;
       crop.set(by === 1 ? { x: 1 - y - height, y: x, w: height, h: w } : { x: y, y: 1 - x - w, w: height, h: w });
     };
-    const tools = h("div", { class: "row", role: "group", "aria-label": "Change the image" },
+    const tools = h(
+      "div",
+      { class: "row", role: "group", "aria-label": "Change the image" },
       tool("turn_left", "Turn left", () => turn(3)),
       tool("turn_right", "Turn right", () => turn(1)),
       tool("mirror", "Mirror", () => {
@@ -102,19 +134,44 @@ export async function edit(blob, name) {
       tool("reset", "Start over", () => {
         Object.assign(how, { turns: 0, mirrored: false });
         crop.set(whole);
-      }));
+      }),
+    );
     const search = h("button", { type: "submit", class: "main", autofocus: true }, icon("search"), "Search");
-    const form = h("form", { class: "editor", on: { submit: (/** @type {Event} */ event) => {
-      event.preventDefault();
-      result = changed() ? cut(bitmap, how, crop.get(), blob.type) : blob;
-      dialog.close();
-    } } },
+    const form = h(
+      "form",
+      {
+        class: "editor",
+        on: {
+          submit: (/** @type {Event} */ event) => {
+            event.preventDefault();
+            result = changed() ? cut(bitmap, how, crop.get(), blob.type) : blob;
+            dialog.close();
+          },
+        },
+      },
       h("p", { class: "quiet" }, "Drag the edges to keep a part of it, or search with all of it."),
-      h("div", { class: "crop-room" }, frame), tools,
-      h("div", { class: "row apart" }, size, h("div", { class: "row" }, h("button", { type: "button", class: "soft", on: { click: () => dialog.close() } }, "Cancel"), search)));
+      h("div", { class: "crop-room" }, frame),
+      tools,
+      h(
+        "div",
+        { class: "row apart" },
+        size,
+        h(
+          "div",
+          { class: "row" },
+          h("button", { type: "button", class: "soft", on: { click: () => dialog.close() } }, "Cancel"),
+          search,
+        ),
+      ),
+    );
     const dialog = open({
-      title: "Search with this image", body: form, className: "wide",
-      onClose: () => Promise.resolve(result).then(done, fail).finally(() => bitmap.close()),
+      title: "Search with this image",
+      body: form,
+      className: "wide",
+      onClose: () =>
+        Promise.resolve(result)
+          .then(done, fail)
+          .finally(() => bitmap.close()),
     });
     draw();
     search.focus();

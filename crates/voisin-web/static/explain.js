@@ -32,42 +32,99 @@ function steps(ctx, told) {
   const many = nlist(told) > 1;
   if (told.graph) {
     const { levels, ef, visited, hops } = told.graph;
-    all.push(step("It walked a graph", `From the top of ${plural(levels, "level")}, each time to the neighbour that is nearest to the query: ${plural(hops.length, "hop")}, ${plural(visited, "vector")} compared${ef ? `, the best ${count(ef)} kept on the lowest level` : ""}.`, graphStory(ctx, told)));
+    all.push(
+      step(
+        "It walked a graph",
+        `From the top of ${plural(levels, "level")}, each time to the neighbour that is nearest to the query: ${plural(hops.length, "hop")}, ${plural(visited, "vector")} compared${ef ? `, the best ${count(ef)} kept on the lowest level` : ""}.`,
+        graphStory(ctx, told),
+      ),
+    );
   } else if (told.lists?.length) {
     const logits = told.lists.some((/** @type {any} */ one) => one.probability != null);
     const visited = told.lists.length;
-    all.push(step(many ? "It chose lists" : "It has one list", many
-      ? `${logits ? "A model gave each list a probability to hold neighbours" : "The lists with the nearest centroids come first"}: ${count(visited)} of ${count(told.nlist)} were visited, in this order.${told.not_visited?.length ? ` ${plural(told.not_visited.length, "list")} that ${told.not_visited.length === 1 ? "holds" : "hold"} true neighbours ${told.not_visited.length === 1 ? "was" : "were"} not.` : ""}`
-      : "Every vector was compared.", many && listsTable(told, logits)));
+    all.push(
+      step(
+        many ? "It chose lists" : "It has one list",
+        many
+          ? `${logits ? "A model gave each list a probability to hold neighbours" : "The lists with the nearest centroids come first"}: ${count(visited)} of ${count(told.nlist)} were visited, in this order.${told.not_visited?.length ? ` ${plural(told.not_visited.length, "list")} that ${told.not_visited.length === 1 ? "holds" : "hold"} true neighbours ${told.not_visited.length === 1 ? "was" : "were"} not.` : ""}`
+          : "Every vector was compared.",
+        many && listsTable(told, logits),
+      ),
+    );
   }
-  all.push(step("It narrowed down", told.counts.refined > 0 && told.counts.refined !== told.counts.found
-    ? "Codes are compared first; the best of them are ranked again by better vectors." : "Of all that was compared, the nearest were kept.", funnel(told)));
-  if (told.map?.points?.length) all.push(step("Where all this lies", mapWords(told.map), mapStory(ctx, told)));
-  all.push(step(missed.length ? "What it missed, and why" : "It missed nothing",
-    [missed.length
-      ? `${count(found)} of the ${plural(found + missed.length, "true neighbour")} were found; ${missed.length === 1 ? "this one was" : "these were"} not.`
-      : `All of the ${plural(found, "true neighbour")} were found.`,
-    told.truth === "codes" && ` ${told.truth_text ?? "True means nearest when all codes are compared: the vectors themselves are not kept."}`],
-    missed.length > 0 && missedTable(ctx, told, missed)));
-  if (out.length) all.push(step("What was left out", "These are as near, but were not to be found.", missedTable(ctx, told, out)));
+  all.push(
+    step(
+      "It narrowed down",
+      told.counts.refined > 0 && told.counts.refined !== told.counts.found
+        ? "Codes are compared first; the best of them are ranked again by better vectors."
+        : "Of all that was compared, the nearest were kept.",
+      funnel(told),
+    ),
+  );
+  if (told.map?.points?.length) all.push(step("Where all this lies", mapWords(told), mapStory(ctx, told)));
+  all.push(
+    step(
+      missed.length ? "What it missed, and why" : "It missed nothing",
+      [
+        missed.length
+          ? `${count(found)} of the ${plural(found + missed.length, "true neighbour")} were found; ${missed.length === 1 ? "this one was" : "these were"} not.`
+          : `All of the ${plural(found, "true neighbour")} were found.`,
+        told.truth_text && ` What is true was found by comparing ${told.truth_text}.`,
+      ],
+      missed.length > 0 && missedTable(ctx, told, missed),
+    ),
+  );
+  if (out.length)
+    all.push(step("What was left out", "These are as near, but were not to be found.", missedTable(ctx, told, out)));
   return all;
 }
 
-/** @param {any} map */
-function mapWords(map) {
+/** @param {any} told */
+function mapWords({ map, graph, nlist: lists }) {
   const trust = map.trustworthiness;
-  const flat = map.method === "pca" && map.explained_variance ? ` The two directions shown hold ${percent(map.explained_variance[0] + map.explained_variance[1])} of the spread.` : "";
-  const judged = trust == null ? "" : ` Trustworthiness ${trust.toFixed(2)}: ${trust >= 0.9 ? "neighbours here are nearly always neighbours in truth" : trust >= 0.75 ? "neighbours here are mostly neighbours in truth" : "neighbours here are often none in truth, so read it with care"}.`;
-  return `The vectors of the visited lists, laid out in a plane.${flat}${judged}`;
+  const flat =
+    map.method === "pca" && map.explained_variance
+      ? ` The two directions shown hold ${percent(map.explained_variance[0] + map.explained_variance[1])} of the spread.`
+      : "";
+  const judged =
+    trust == null
+      ? ""
+      : ` Trustworthiness ${trust.toFixed(2)}: ${trust >= 0.9 ? "neighbours here are nearly always neighbours in truth" : trust >= 0.75 ? "neighbours here are mostly neighbours in truth" : "neighbours here are often none in truth, so read it with care"}.`;
+  return `${graph || (lists ?? 1) < 2 ? "The vectors that were compared" : "The vectors of the visited lists"}, laid out in a plane.${flat}${judged}`;
 }
 
 /** @param {HTMLElement} root @param {import("./app.js").Context} ctx @param {any} told */
 export function explainView(root, ctx, told) {
   announce(`Recall ${percent(told.recall)}: how the index searched`);
-  put(root,
-    h("div", { class: "recall" }, h("p", { class: "big tabular" }, percent(told.recall)),
-      h("p", null, h("strong", null, `Recall@${told.k}`), ` of `, h("code", null, told.spec), told.nprobe > 0 && nlist(told) > 1 ? ` with ${plural(told.nprobe, "list")} visited` : "",
-        told.seconds?.search != null ? ` in ${duration(told.seconds.search)}` : "", `. ${scoreName(told.metric)[0].toUpperCase()}${scoreName(told.metric).slice(1)} of the nearest: ${told.hits.length ? short(told.hits[0].distance) : "none"}.`)),
-    told.notes?.length > 0 && h("ul", { class: "notes" }, told.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note)))),
-    h("ol", { class: "story" }, steps(ctx, told).map((one) => h("li", { class: "story-step" }, h("h3", null, one.title), h("p", { class: "story-text" }, one.text), one.body))));
+  put(
+    root,
+    h(
+      "div",
+      { class: "recall" },
+      h("p", { class: "big tabular" }, percent(told.recall)),
+      h(
+        "p",
+        null,
+        h("strong", null, `Recall@${told.k}`),
+        ` of `,
+        h("code", null, told.spec),
+        told.nprobe > 0 && nlist(told) > 1 ? ` with ${plural(told.nprobe, "list")} visited` : "",
+        told.seconds?.search != null ? ` in ${duration(told.seconds.search)}` : "",
+        `. ${scoreName(told.metric)[0].toUpperCase()}${scoreName(told.metric).slice(1)} of the nearest: ${told.hits.length ? short(told.hits[0].distance) : "none"}.`,
+      ),
+    ),
+    told.notes?.length > 0 &&
+      h(
+        "ul",
+        { class: "notes" },
+        told.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note))),
+      ),
+    h(
+      "ol",
+      { class: "story" },
+      steps(ctx, told).map((one) =>
+        h("li", { class: "story-step" }, h("h3", null, one.title), h("p", { class: "story-text" }, one.text), one.body),
+      ),
+    ),
+  );
 }

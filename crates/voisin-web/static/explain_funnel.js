@@ -7,18 +7,37 @@ export function funnel(told) {
   const { n, counts } = told;
   const stages = [
     { name: "stored", value: n, words: "vectors in the collection" },
-    { name: "compared", value: counts.scanned, words: "compared by their codes" },
+    { name: "compared", value: counts.scanned, words: counts.refined > 0 ? "compared by their codes" : "compared" },
     { name: "candidates", value: counts.candidates, words: "good enough to look at again" },
     { name: "refined", value: counts.refined, words: "ranked again by better vectors" },
     { name: "found", value: counts.found, words: "are the answer" },
-  ].filter((stage) => stage.value != null && (stage.value > 0 || stage.name === "found")
-    // Without a refinement there are no candidates apart from what was found.
-    && !(stage.name === "candidates" && counts.candidates === counts.refined && counts.refined > 0)
-    && !(["candidates", "refined"].includes(stage.name) && counts.refined === counts.found));
+  ].filter(
+    (stage) =>
+      stage.value != null &&
+      (stage.value > 0 || stage.name === "found") &&
+      // Without a refinement there are no candidates apart from what was found.
+      !(stage.name === "candidates" && counts.candidates === counts.refined && counts.refined > 0) &&
+      !(["candidates", "refined"].includes(stage.name) && counts.refined === counts.found),
+  );
   const most = Math.log(Math.max(2, n + 1));
-  return h("ol", { class: "funnel" }, stages.map((stage) => {
-    const bar = h("span", { class: `funnel-bar ${stage.name}` });
-    bar.style.width = `${Math.min(100, Math.max(2, (Math.log(stage.value + 1) / most) * 100))}%`;
-    return h("li", null, h("span", { class: "funnel-words" }, h("strong", { class: "tabular" }, count(stage.value)), ` ${stage.words}`, stage.name !== "stored" && n > 0 && h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`)), h("span", { class: "bar", "aria-hidden": "true" }, bar));
-  }));
+  return h(
+    "ol",
+    { class: "funnel" },
+    stages.map((stage) => {
+      const bar = h("span", { class: `funnel-bar ${stage.name}` });
+      bar.style.width = `${Math.min(100, Math.max(2, (Math.log(stage.value + 1) / most) * 100))}%`;
+      return h(
+        "li",
+        null,
+        h(
+          "span",
+          { class: "funnel-words" },
+          h("strong", { class: "tabular" }, count(stage.value)),
+          ` ${stage.words}`,
+          stage.name !== "stored" && n > 0 && h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`),
+        ),
+        h("span", { class: "bar", "aria-hidden": "true" }, bar),
+      );
+    }),
+  );
 }

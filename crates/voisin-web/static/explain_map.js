@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { withQuery } from "./address.js";
 import { h, put, s } from "./dom.js";
-import { choices } from "./controls.js";
+import { choices } from "./fields.js";
 import { icon } from "./icons.js";
 import { itemKey, items } from "./memory.js";
 import { shortName } from "./cards.js";
@@ -15,7 +15,8 @@ const REACH = 18;
 const STATES = /** @type {Record<string, string>} */ ({ hit: "found", missed: "missed", other: "compared" });
 
 /** The size of the drawing: on a phone a smaller one, so that points stay as large as fingers need. */
-const room = () => (matchMedia("(max-width: 40rem)").matches ? { width: 480, height: 440 } : { width: 960, height: 600 });
+const room = () =>
+  matchMedia("(max-width: 40rem)").matches ? { width: 480, height: 440 } : { width: 960, height: 600 };
 
 /** Places points in the drawing, one scale for both axes. @param {any[]} points @param {{width: number, height: number}} size */
 function layout(points, { width, height }) {
@@ -36,16 +37,31 @@ function words(ctx, p) {
   if (p.kind === "query") return "The query";
   if (p.kind === "centroid") return `Centre of list ${p.list}, ${p.visited ? "visited" : "not visited"}`;
   const item = items.get(itemKey(ctx.facts.name, p.id));
-  return [item ? shortName(item.name) : p.id, p.list != null && `list ${p.list}`, p.state === "other" && p.visited === false ? "not compared" : STATES[p.state]].filter(Boolean).join(", ");
+  return [
+    item ? shortName(item.name) : p.id,
+    p.list != null && `list ${p.list}`,
+    p.state === "other" && p.visited === false ? "not compared" : STATES[p.state],
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
 /** @param {any} p */
 function shape(p) {
   const { px, py } = p;
-  if (p.kind === "query") return s("path", { class: "p-query", d: `M${px} ${py - 13}L${px + 4} ${py - 4}L${px + 13} ${py}L${px + 4} ${py + 4}L${px} ${py + 13}L${px - 4} ${py + 4}L${px - 13} ${py}L${px - 4} ${py - 4}Z` });
-  if (p.kind === "centroid") return s("path", { class: p.visited ? "p-centroid" : "p-centroid far", d: `M${px - 5} ${py}H${px + 5}M${px} ${py - 5}V${py + 5}` });
+  if (p.kind === "query")
+    return s("path", {
+      class: "p-query",
+      d: `M${px} ${py - 13}L${px + 4} ${py - 4}L${px + 13} ${py}L${px + 4} ${py + 4}L${px} ${py + 13}L${px - 4} ${py + 4}L${px - 13} ${py}L${px - 4} ${py - 4}Z`,
+    });
+  if (p.kind === "centroid")
+    return s("path", {
+      class: p.visited ? "p-centroid" : "p-centroid far",
+      d: `M${px - 5} ${py}H${px + 5}M${px} ${py - 5}V${py + 5}`,
+    });
   if (p.state === "hit") return s("circle", { class: "p-hit", cx: px, cy: py, r: 6 });
-  if (p.state === "missed") return s("path", { class: "p-missed", d: `M${px} ${py - 8}L${px + 8} ${py}L${px} ${py + 8}L${px - 8} ${py}Z` });
+  if (p.state === "missed")
+    return s("path", { class: "p-missed", d: `M${px} ${py - 8}L${px + 8} ${py}L${px} ${py + 8}L${px - 8} ${py}Z` });
   return s("circle", { class: p.visited === false ? "p-other far" : "p-other", cx: px, cy: py, r: 2.6 });
 }
 
@@ -54,15 +70,36 @@ export function mapStory(ctx, told) {
   const { map } = told;
   const size = room();
   const points = layout(map.points, size);
-  const order = (/** @type {any} */ p) => (p.kind === "query" ? 4 : p.state === "missed" ? 3 : p.state === "hit" ? 2 : p.kind === "centroid" ? 1 : 0);
+  const order = (/** @type {any} */ p) =>
+    p.kind === "query" ? 4 : p.state === "missed" ? 3 : p.state === "hit" ? 2 : p.kind === "centroid" ? 1 : 0;
   const sorted = [...points].sort((a, b) => order(a) - order(b));
   const stops = sorted.filter((p) => order(p) >= 2).sort((a, b) => order(b) - order(a));
+  /** What is drawn of each list. @type {Map<number, Element[]>} */
+  const lists = new Map();
   const ring = s("circle", { class: "p-ring", r: 12, visibility: "hidden" });
   const tip = h("div", { class: "map-tip", hidden: true });
   const list = (/** @type {string} */ state) => points.filter((p) => p.state === state).length;
-  const drawing = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, class: "map", role: "application", tabindex: "0", "aria-roledescription": "map",
-    "aria-label": `Map of ${points.length} points: the query, ${list("hit")} found, ${list("missed")} missed. Arrow keys go through them, Enter searches with one.` },
-  sorted.map(shape), ring);
+  const drawing = s(
+    "svg",
+    {
+      viewBox: `0 0 ${size.width} ${size.height}`,
+      class: "map",
+      role: "application",
+      tabindex: "0",
+      "aria-roledescription": "map",
+      "aria-label": `Map of ${points.length} points: the query, ${list("hit")} found, ${list("missed")} missed. Arrow keys go through them, Enter searches with one.`,
+    },
+    sorted.map((p) => {
+      const drawn = shape(p);
+      if (p.kind === "vector" && p.list != null)
+        lists
+          .set(p.list, lists.get(p.list) ?? [])
+          .get(p.list)
+          ?.push(drawn);
+      return drawn;
+    }),
+    ring,
+  );
   const said = h("p", { class: "unseen", role: "status" });
   const frame = h("div", { class: "map-frame" }, drawing, tip, said);
   let at = -1;
@@ -72,7 +109,10 @@ export function mapStory(ctx, told) {
   /** @param {any} p */
   function show(p) {
     if (p === shown) return;
+    for (const drawn of lists.get(shown?.list) ?? []) drawn.classList.remove("lit");
     shown = p;
+    // A centre shows what lies in its list.
+    if (p?.kind === "centroid") for (const drawn of lists.get(p.list) ?? []) drawn.classList.add("lit");
     if (!p) {
       tip.hidden = true;
       ring.setAttribute("visibility", "hidden");
@@ -81,7 +121,11 @@ export function mapStory(ctx, told) {
     ring.setAttribute("cx", p.px);
     ring.setAttribute("cy", p.py);
     ring.setAttribute("visibility", "visible");
-    const img = p.kind === "vector" && p.id != null && ctx.facts.shows === "images" && h("img", { src: api.thumbnail(ctx.facts.name, p.id), alt: "" });
+    const img =
+      p.kind === "vector" &&
+      p.id != null &&
+      ctx.facts.shows === "images" &&
+      h("img", { src: api.thumbnail(ctx.facts.name, p.id), alt: "" });
     img && img.addEventListener("error", () => img.remove(), { once: true });
     const item = p.id != null && items.get(itemKey(ctx.facts.name, p.id));
     put(tip, img, h("span", null, words(ctx, p)), item?.text && h("span", { class: "quiet clamp" }, item.text));
@@ -107,7 +151,11 @@ export function mapStory(ctx, told) {
     return best;
   }
   /** @param {any} p */
-  const search = (p) => p?.id != null && p.kind === "vector" && ctx.facts.asks.id == null && ctx.go({ ...withQuery(ctx.place, { id: p.id }), view: "results" }, { chain: true, name: p.id });
+  const search = (p) =>
+    p?.id != null &&
+    p.kind === "vector" &&
+    ctx.facts.asks.id == null &&
+    ctx.go({ ...withQuery(ctx.place, { id: p.id }), view: "results" }, { chain: true, name: p.id });
 
   drawing.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => show(under(event)));
   drawing.addEventListener("pointerleave", () => show(null));
@@ -130,15 +178,49 @@ export function mapStory(ctx, told) {
     if (event.key === "Escape") show(null);
   });
 
-  return h("div", null,
-    choices("Laid out by", [["pca", "PCA"], ["tsne", "t-SNE"]], ctx.place.map, (way) => ctx.go({ ...ctx.place, map: /** @type {any} */ (way) }, { replace: true })),
+  return h(
+    "div",
+    null,
+    choices(
+      "Laid out by",
+      [
+        ["pca", "PCA"],
+        ["tsne", "t-SNE"],
+      ],
+      ctx.place.map,
+      (way) => ctx.go({ ...ctx.place, map: /** @type {any} */ (way) }, { replace: true }),
+    ),
     frame,
-    h("ul", { class: "legend row" }, sample("p-query", "query"), sample("p-hit", "found"), sample("p-missed", "missed"), points.some((p) => p.kind === "centroid") && [sample("p-centroid", "centre of a list visited"), sample("p-centroid far", "not visited")], sample("p-other", "compared")),
-    ctx.facts.asks.id == null && h("p", { class: "quiet small-words" }, icon("info", 16), " Choose a point to search with it."));
+    h(
+      "ul",
+      { class: "legend row" },
+      sample("p-query", "query"),
+      sample("p-hit", "found"),
+      sample("p-missed", "missed"),
+      points.some((p) => p.kind === "centroid") && [
+        sample("p-centroid", "centre of a list visited"),
+        sample("p-centroid far", "not visited"),
+      ],
+      sample("p-other", "compared"),
+    ),
+    ctx.facts.asks.id == null &&
+      h("p", { class: "quiet small-words" }, icon("info", 16), " Choose a point to search with it."),
+  );
 }
 
 /** @param {string} kind @param {string} name */
 function sample(kind, name) {
-  const point = { px: 12, py: 12, kind: kind.split(" ")[0].slice(2), state: kind.slice(2), visited: !kind.includes("far") };
-  return h("li", null, s("svg", { viewBox: "-2 -2 28 28", width: 20, height: 20, "aria-hidden": "true" }, shape(point)), name);
+  const point = {
+    px: 12,
+    py: 12,
+    kind: kind.split(" ")[0].slice(2),
+    state: kind.slice(2),
+    visited: !kind.includes("far"),
+  };
+  return h(
+    "li",
+    null,
+    s("svg", { viewBox: "-2 -2 28 28", width: 20, height: 20, "aria-hidden": "true" }, shape(point)),
+    name,
+  );
 }

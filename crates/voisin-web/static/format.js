@@ -43,6 +43,7 @@ export const scoreName = (metric) => (metric === "ip" ? "inner product" : "dista
  * @param {{distance: number, similarity?: number}} hit @param {string} metric
  */
 export function score(hit, metric) {
-  if (hit.similarity != null) return { text: percent(hit.similarity), words: `${percent(hit.similarity)} alike`, share: hit.similarity };
+  if (hit.similarity != null)
+    return { text: percent(hit.similarity), words: `${percent(hit.similarity)} alike`, share: hit.similarity };
   return { text: short(hit.distance), words: `${scoreName(metric)} ${short(hit.distance)}`, share: null };
 }

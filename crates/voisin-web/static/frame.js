@@ -49,16 +49,29 @@ export function tools(ctx) {
   drawn = key;
   const root = /** @type {HTMLElement} */ (document.getElementById("masthead-tools"));
   const id = fresh("collection");
-  const choose = ctx.collections.length > 1 && h("div", { class: "pick" },
-    h("label", { for: id, class: "unseen" }, "Collection"),
-    h("select", { id, on: { change: (/** @type {any} */ event) => ctx.go({ ...read(""), c: event.target.value }) } },
-      !ctx.facts && h("option", { value: "", selected: true }, "Choose a collection"),
-      ctx.collections.map((one) => h("option", { value: one.name, selected: one.name === ctx.facts?.name }, `${one.name} (${count(one.n)})`))));
+  const choose =
+    ctx.collections.length > 1 &&
+    h(
+      "div",
+      { class: "pick" },
+      h("label", { for: id, class: "unseen" }, "Collection"),
+      h(
+        "select",
+        { id, on: { change: (/** @type {any} */ event) => ctx.go({ ...read(""), c: event.target.value }) } },
+        !ctx.facts && h("option", { value: "", selected: true }, "Choose a collection"),
+        ctx.collections.map((one) =>
+          h("option", { value: one.name, selected: one.name === ctx.facts?.name }, `${one.name} (${count(one.n)})`),
+        ),
+      ),
+    );
   put(root, choose, themeButton());
 }
 
 /** @param {import("./app.js").Context} ctx */
 export function foot(ctx) {
-  put(/** @type {HTMLElement} */ (document.getElementById("foot")),
-    h("p", null, `voisin ${ctx.version}`), h("p", null, h("a", { href: "/api/openapi.json" }, "API"), " ", h("a", { href: "/metrics" }, "Metrics")));
+  put(
+    /** @type {HTMLElement} */ (document.getElementById("foot")),
+    h("p", null, `voisin ${ctx.version}`),
+    h("p", null, h("a", { href: "/api/openapi.json" }, "API"), " ", h("a", { href: "/metrics" }, "Metrics")),
+  );
 }

@@ -19,14 +19,45 @@ function filter(ctx) {
   const to = (/** @type {string | null} */ label) => ({ ...read(""), c: name, label });
   if (classes.length > ROW) {
     const id = fresh("class");
-    return h("div", { class: "pick" }, h("label", { for: id }, "Class"),
-      h("select", { id, on: { change: (/** @type {any} */ event) => ctx.go(to(event.target.value || null)) } },
+    return h(
+      "div",
+      { class: "pick" },
+      h("label", { for: id }, "Class"),
+      h(
+        "select",
+        { id, on: { change: (/** @type {any} */ event) => ctx.go(to(event.target.value || null)) } },
         h("option", { value: "" }, `All (${count(n)})`),
-        classes.map((/** @type {any} */ one) => h("option", { value: one.label, selected: one.label === ctx.place.label }, `${one.label} (${count(one.count)})`))));
+        classes.map((/** @type {any} */ one) =>
+          h(
+            "option",
+            { value: one.label, selected: one.label === ctx.place.label },
+            `${one.label} (${count(one.count)})`,
+          ),
+        ),
+      ),
+    );
   }
   const link = (/** @type {string | null} */ label, /** @type {string} */ words, /** @type {number} */ items) =>
-    h("li", null, h("a", { class: "chip", href: write(to(label)), "aria-current": ctx.place.label === label ? "true" : null }, words, h("span", { class: "chip-count" }, count(items))));
-  return h("nav", { "aria-label": "Classes" }, h("ul", { class: "chips" }, link(null, "All", n), classes.map((/** @type {any} */ one) => link(one.label, one.label, one.count))));
+    h(
+      "li",
+      null,
+      h(
+        "a",
+        { class: "chip", href: write(to(label)), "aria-current": ctx.place.label === label ? "true" : null },
+        words,
+        h("span", { class: "chip-count" }, count(items)),
+      ),
+    );
+  return h(
+    "nav",
+    { "aria-label": "Classes" },
+    h(
+      "ul",
+      { class: "chips" },
+      link(null, "All", n),
+      classes.map((/** @type {any} */ one) => link(one.label, one.label, one.count)),
+    ),
+  );
 }
 
 /**
@@ -48,13 +79,26 @@ export function mountGallery(root, ctx) {
 
   const key = () => `${facts.name}\n${ctx.place.label ?? ""}`;
   const place = (/** @type {any} */ item) => write({ ...read(""), c: facts.name, id: item.id });
-  const cards = (/** @type {any[]} */ items, /** @type {number} */ from) => items.map((item, i) => card(facts, item, {
-    open: () => openItem(ctx, shown, from + i, { list, href: place }), reuse: facts.asks.id == null ? place(item) : undefined,
-  }));
+  const cards = (/** @type {any[]} */ items, /** @type {number} */ from) =>
+    items.map((item, i) =>
+      card(facts, item, {
+        open: () => openItem(ctx, shown, from + i, { list, href: place }),
+        reuse: facts.asks.id == null ? place(item) : undefined,
+      }),
+    );
 
   /** @param {number} total */
-  const more = (total) => put(foot, h("p", { class: "quiet tabular" }, `${count(shown.length)} of ${count(total)}`),
-    shown.length < total && h("button", { type: "button", class: "soft", on: { click: () => fetchPage(false) } }, `Show ${count(Math.min(PAGE, total - shown.length))} more`));
+  const more = (total) =>
+    put(
+      foot,
+      h("p", { class: "quiet tabular" }, `${count(shown.length)} of ${count(total)}`),
+      shown.length < total &&
+        h(
+          "button",
+          { type: "button", class: "soft", on: { click: () => fetchPage(false) } },
+          `Show ${count(Math.min(PAGE, total - shown.length))} more`,
+        ),
+    );
 
   /** @param {boolean} first */
   async function fetchPage(first) {
@@ -64,7 +108,10 @@ export function mountGallery(root, ctx) {
     const { signal } = asking;
     stop = first ? skeleton(room, "grid") : () => {};
     try {
-      const page = await api.items({ collection: facts.name, label: ctx.place.label, offset: first ? 0 : shown.length, limit: PAGE }, signal);
+      const page = await api.items(
+        { collection: facts.name, label: ctx.place.label, offset: first ? 0 : shown.length, limit: PAGE },
+        signal,
+      );
       stop();
       learn(facts.name, page.items);
       const from = first ? 0 : shown.length;
@@ -78,14 +125,23 @@ export function mountGallery(root, ctx) {
     } catch (error) {
       if (signal.aborted) return;
       stop();
-      put(first ? room : foot, failure(error, () => fetchPage(first)));
+      put(
+        first ? room : foot,
+        failure(error, () => fetchPage(first)),
+      );
     }
   }
 
   /** @param {any[]} items @param {number} from @param {number} total */
   function draw(items, from, total) {
     if (total === 0) {
-      put(room, message({ title: "Nothing here", text: ctx.place.label ? `No item has the class \u201c${ctx.place.label}\u201d.` : "This collection is empty." }));
+      put(
+        room,
+        message({
+          title: "Nothing here",
+          text: ctx.place.label ? `No item has the class \u201c${ctx.place.label}\u201d.` : "This collection is empty.",
+        }),
+      );
       return;
     }
     if (from === 0) {
@@ -97,7 +153,9 @@ export function mountGallery(root, ctx) {
   }
 
   function update() {
+    const held = head.contains(document.activeElement);
     put(head, filter(ctx));
+    if (held) /** @type {any} */ (head.querySelector("[aria-current], select"))?.focus({ preventScroll: true });
     asking?.abort();
     stop();
     const kept = galleries.get(key());

@@ -10,7 +10,17 @@ import { icon } from "./icons.js";
 /** Shows a line under the query bar; nothing takes it away. @param {string} [text] @param {"busy" | "wrong"} [kind] @param {string} [hint] */
 export function notice(text = "", kind = "busy", hint = "") {
   const root = document.getElementById("notice");
-  if (root) put(root, text && h("p", { class: `notice ${kind}` }, kind === "wrong" && icon("alert"), h("span", null, text, hint && h("span", { class: "quiet" }, ` ${hint}`))));
+  if (root)
+    put(
+      root,
+      text &&
+        h(
+          "p",
+          { class: `notice ${kind}` },
+          kind === "wrong" && icon("alert"),
+          h("span", null, text, hint && h("span", { class: "quiet" }, ` ${hint}`)),
+        ),
+    );
   if (text) announce(`${text} ${hint}`);
 }
 
@@ -39,7 +49,12 @@ export async function searchImage(ctx, blob, name) {
   if (!possible(ctx)) return;
   notice();
   if (blob.size === 0) return notice("That file is empty.", "wrong");
-  if (blob.size > LARGEST) return notice(`That image has ${count(Math.ceil(blob.size / 1048576))} MB; at most 32 MB can be sent.`, "wrong", "Make it smaller, or crop it first.");
+  if (blob.size > LARGEST)
+    return notice(
+      `That image has ${count(Math.ceil(blob.size / 1048576))} MB; at most 32 MB can be sent.`,
+      "wrong",
+      "Make it smaller, or crop it first.",
+    );
   let chosen;
   try {
     chosen = await edit(blob, name);
@@ -88,7 +103,10 @@ export async function searchUrl(ctx, url) {
   try {
     if (!/^https?:\/\//i.test(url)) throw new ApiError("bad_request", "An address begins with http:// or https://.");
     const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
-    const answer = await api.search({ collection: from.c, k: from.k ?? DEFAULT_K, url, ...params(from) }, running.signal);
+    const answer = await api.search(
+      { collection: from.c, k: from.k ?? DEFAULT_K, url, ...params(from) },
+      running.signal,
+    );
     const name = decodeURIComponent(new URL(url).pathname.split("/").pop() || new URL(url).hostname);
     keepFace(answer.query, { name });
     notice();
@@ -123,13 +141,16 @@ export function chooseFile(ctx) {
 }
 
 /** @param {EventTarget | null} target */
-const writing = (target) => target instanceof Element && target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable]") != null;
+const writing = (target) =>
+  target instanceof Element &&
+  target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable]") != null;
 
 /** Drops and pastes anywhere on the page. @param {import("./app.js").Context} ctx */
 export function listen(ctx) {
   const veil = /** @type {HTMLElement} */ (document.getElementById("veil"));
   let depth = 0;
-  const carries = (/** @type {DragEvent} */ event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
+  const carries = (/** @type {DragEvent} */ event) =>
+    [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
   // A picture of this page that is dragged is a link, not a new query.
   let own = false;
   const lower = () => {
@@ -157,7 +178,14 @@ export function listen(ctx) {
     const url = event.dataTransfer?.getData("text/uri-list").split("\n")[0].trim();
     if (file) searchImage(ctx, file, file.name);
     else if (url && ctx.allowUrls) searchUrl(ctx, url);
-    else notice("That is not an image file.", "wrong", url ? "This server fetches no addresses: save the image and drop its file." : "PNG, JPEG, WebP, GIF and BMP can be searched with.");
+    else
+      notice(
+        "That is not an image file.",
+        "wrong",
+        url
+          ? "This server fetches no addresses: save the image and drop its file."
+          : "PNG, JPEG, WebP, GIF and BMP can be searched with.",
+      );
   });
   addEventListener("paste", (event) => {
     if (document.querySelector("dialog[open]")) return;
@@ -173,4 +201,5 @@ export function listen(ctx) {
 }
 
 /** The address of a search by text. @param {import("./app.js").Context} ctx @param {string} text */
-export const textPlace = (ctx, text) => withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { text });
+export const textPlace = (ctx, text) =>
+  withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { text });

@@ -11,18 +11,31 @@ import { face, images, itemKey, items, learn } from "./memory.js";
 function look(ctx, step) {
   if (step.id != null) {
     const item = items.get(itemKey(ctx.facts.name, step.id));
-    return { name: shortName(item?.name ?? (step.name || step.id)), label: item?.label, text: item?.text, item, picture: ctx.facts.shows === "images" && item?.image !== false ? api.thumbnail(ctx.facts.name, step.id) : null, sign: "text" };
+    return {
+      name: shortName(item?.name ?? (step.name || step.id)),
+      label: item?.label,
+      text: item?.text,
+      item,
+      picture: ctx.facts.shows === "images" && item?.image !== false ? api.thumbnail(ctx.facts.name, step.id) : null,
+      sign: "text",
+    };
   }
   if (step.text != null) return { name: step.text, picture: null, sign: "text" };
   const kept = face(step.q);
-  return { name: kept?.name ?? (step.name !== step.q && step.name ? step.name : "An uploaded image"), picture: kept?.picture ?? null, sign: "image" };
+  return {
+    name: kept?.name ?? (step.name !== step.q && step.name ? step.name : "An uploaded image"),
+    picture: kept?.picture ?? null,
+    sign: "image",
+  };
 }
 
 /** @param {any} seen @param {number} size */
 function small(seen, size) {
   if (!seen.picture) return h("span", { class: "no-picture" }, icon(seen.sign, size));
   const img = h("img", { src: seen.picture, alt: "", draggable: "false" });
-  img.addEventListener("error", () => img.replaceWith(h("span", { class: "no-picture" }, icon(seen.sign, size))), { once: true });
+  img.addEventListener("error", () => img.replaceWith(h("span", { class: "no-picture" }, icon(seen.sign, size))), {
+    once: true,
+  });
   return img;
 }
 
@@ -32,13 +45,30 @@ function trail(ctx) {
   if (before.length === 0) return null;
   const most = 6;
   const left = before.length - most;
-  return h("nav", { class: "trail", "aria-label": "Searches that led here" }, h("ol", null,
-    left > 0 && h("li", { class: "quiet" }, `${left} earlier`),
-    before.slice(-most).map((step) => {
-      const seen = look(ctx, step);
-      return h("li", null, h("a", { href: write(withQuery(ctx.place, step)), data: { name: step.name }, title: seen.name }, small(seen, 18), h("span", { class: "unseen" }, seen.name)), icon("right", 14));
-    }),
-    h("li", { "aria-current": "page", class: "unseen" }, look(ctx, ctx.trail[ctx.trail.length - 1]).name)));
+  return h(
+    "nav",
+    { class: "trail", "aria-label": "Searches that led here" },
+    h(
+      "ol",
+      null,
+      left > 0 && h("li", { class: "quiet" }, `${left} earlier`),
+      before.slice(-most).map((step) => {
+        const seen = look(ctx, step);
+        return h(
+          "li",
+          null,
+          h(
+            "a",
+            { href: write(withQuery(ctx.place, step)), data: { name: step.name }, title: seen.name },
+            small(seen, 18),
+            h("span", { class: "unseen" }, seen.name),
+          ),
+          icon("right", 14),
+        );
+      }),
+      h("li", { "aria-current": "page", class: "unseen" }, look(ctx, ctx.trail[ctx.trail.length - 1]).name),
+    ),
+  );
 }
 
 /** @param {HTMLElement} root @param {import("./app.js").Context} ctx */
@@ -50,10 +80,13 @@ export function mountQuery(root, ctx) {
   draw();
   // A link from elsewhere names an id alone: its name comes with the item.
   if (id != null && !items.get(itemKey(facts.name, id))) {
-    api.item(facts.name, id).then((item) => {
-      learn(facts.name, [item]);
-      if (ctx.place.id === id) draw();
-    }, () => {});
+    api.item(facts.name, id).then(
+      (item) => {
+        learn(facts.name, [item]);
+        if (ctx.place.id === id) draw();
+      },
+      () => {},
+    );
   }
 
   function draw() {
@@ -61,31 +94,70 @@ export function mountQuery(root, ctx) {
     const focused = had || document.activeElement?.id === "query-title";
     document.title = `${seen.name} \u00b7 ${facts.name} \u00b7 voisin`;
     const part = facts.asks.image == null && ((id != null && seen.item?.image) || (q != null && images.get(q)));
-    put(root, trail(ctx), h("div", { class: "query-card" },
-      h("span", { class: "query-picture" }, small(seen, 32)),
-      h("div", { class: "query-words" },
-        h("p", { class: "over" }, "Neighbours of"),
-        h("h1", { id: "query-title", tabindex: "-1", class: seen.name.length > 40 ? "long" : null }, seen.name),
-        seen.text && seen.text !== seen.name && h("p", { class: "quiet clamp" }, seen.text),
-        seen.label && h("p", { class: "card-label" }, seen.label),
-        h("div", { class: "row" },
-          part && h("button", { type: "button", class: "plain", on: { click: () => (id != null ? searchPart(ctx, id, seen.name) : searchImage(ctx, images.get(/** @type {string} */ (q)), seen.name)) } }, icon("crop", 18), "Crop"),
-          shareButton()))));
+    put(
+      root,
+      trail(ctx),
+      h(
+        "div",
+        { class: "query-card" },
+        h("span", { class: "query-picture" }, small(seen, 32)),
+        h(
+          "div",
+          { class: "query-words" },
+          h("p", { class: "over" }, "Neighbours of"),
+          h("h1", { id: "query-title", tabindex: "-1", class: seen.name.length > 40 ? "long" : null }, seen.name),
+          seen.text && seen.text !== seen.name && h("p", { class: "quiet clamp" }, seen.text),
+          seen.label && h("p", { class: "card-label" }, seen.label),
+          h(
+            "div",
+            { class: "row" },
+            part &&
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "plain",
+                  on: {
+                    click: () =>
+                      id != null
+                        ? searchPart(ctx, id, seen.name)
+                        : searchImage(ctx, images.get(/** @type {string} */ (q)), seen.name),
+                  },
+                },
+                icon("crop", 18),
+                "Crop",
+              ),
+            shareButton(),
+          ),
+        ),
+      ),
+    );
     if (focused) /** @type {any} */ (document.getElementById("query-title"))?.focus({ preventScroll: true });
   }
 }
 
 function shareButton() {
   const words = h("span", null, "Copy link");
-  return h("button", { type: "button", class: "plain", on: { click: async () => {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      words.textContent = "Copied";
-      announce("The link was copied");
-      setTimeout(() => (words.textContent = "Copy link"), 2000);
-    } catch {
-      // Browsers give the clipboard only to pages of this machine or over https.
-      words.textContent = "The address bar has the link";
-    }
-  } } }, icon("share", 18), words);
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "plain",
+      on: {
+        click: async () => {
+          try {
+            await navigator.clipboard.writeText(location.href);
+            words.textContent = "Copied";
+            announce("The link was copied");
+            setTimeout(() => (words.textContent = "Copy link"), 2000);
+          } catch {
+            // Browsers give the clipboard only to pages of this machine or over https.
+            words.textContent = "The address bar has the link";
+          }
+        },
+      },
+    },
+    icon("share", 18),
+    words,
+  );
 }

@@ -8,7 +8,10 @@ import { message } from "./states.js";
 
 /** "20 of 5,310 in 0.8 ms, 4 of 32 lists visited, 512 vectors compared". @param {any} facts @param {{hits: any[], lists: number, scanned: number}} found @param {number} seconds */
 export function line(facts, found, seconds, exact = false) {
-  const lists = !exact && facts.nlist > 1 && found.lists > 0 ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")} visited` : "";
+  const lists =
+    !exact && facts.nlist > 1 && found.lists > 0
+      ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")} visited`
+      : "";
   const scanned = found.scanned > 0 ? `, ${plural(found.scanned, "vector")} compared` : "";
   return `${count(found.hits.length)} of ${count(facts.n)} in ${duration(seconds)}${lists}${scanned}`;
 }
@@ -23,20 +26,53 @@ export function resultsView(root, ctx, answer) {
   const told = line(facts, answer, answer.seconds.search, ctx.place.exact);
   announce(hits.length ? told : "Nothing was found");
   if (hits.length === 0) {
-    put(root, message({ title: "Nothing was found", text: ctx.place.label ? `No item of the class \u201c${ctx.place.label}\u201d is in the lists that were visited.` : "The lists that were visited hold nothing.",
-      hint: "Visit more lists, or take another class." }));
+    put(
+      root,
+      message({
+        title: "Nothing was found",
+        text: ctx.place.label
+          ? `No item of the class \u201c${ctx.place.label}\u201d is in the lists that were visited.`
+          : "The lists that were visited hold nothing.",
+        hint: "Visit more lists, or take another class.",
+      }),
+    );
     return;
   }
   const metric = answer.metric ?? facts.metric;
-  const list = h("ol", { class: `grid ${facts.shows === "images" ? "" : "words"}`, "aria-label": "Neighbours, nearest first" });
+  const list = h("ol", {
+    class: `grid ${facts.shows === "images" ? "" : "words"}`,
+    "aria-label": "Neighbours, nearest first",
+  });
   const href = reuse(ctx);
-  put(list, hits.map((/** @type {any} */ hit, /** @type {number} */ i) => card(facts, hit, {
-    metric, open: () => openItem(ctx, hits, i, { list, href, metric }), reuse: facts.asks.id == null ? href(hit) : undefined,
-  })));
-  const made = answer.seconds.query > 0.0005 ? `; ${duration(answer.seconds.query)} to make the query\u2019s vector` : "";
+  put(
+    list,
+    hits.map((/** @type {any} */ hit, /** @type {number} */ i) =>
+      card(facts, hit, {
+        metric,
+        open: () => openItem(ctx, hits, i, { list, href, metric }),
+        reuse: facts.asks.id == null ? href(hit) : undefined,
+      }),
+    ),
+  );
+  const made =
+    answer.seconds.query > 0.0005 ? `; ${duration(answer.seconds.query)} to make the query\u2019s vector` : "";
   const same = purity(ctx, hits);
-  put(root, h("p", { class: "timing tabular" }, h("span", null, `${told}${made}.`), same && h("span", { class: "quiet" }, ` ${same}`),
-    hits[0].similarity == null && h("span", { class: "quiet" }, ` Numbers are ${scoreName(metric) === "distance" ? "distances: smaller is nearer" : "inner products: larger is nearer"}.`)), list);
+  put(
+    root,
+    h(
+      "p",
+      { class: "timing tabular" },
+      h("span", null, `${told}${made}.`),
+      same && h("span", { class: "quiet" }, ` ${same}`),
+      hits[0].similarity == null &&
+        h(
+          "span",
+          { class: "quiet" },
+          ` Numbers are ${scoreName(metric) === "distance" ? "distances: smaller is nearer" : "inner products: larger is nearer"}.`,
+        ),
+    ),
+    list,
+  );
 }
 
 /** How many are of the query's own class, where it has one. @param {import("./app.js").Context} ctx @param {any[]} hits */
@@ -47,4 +83,3 @@ function purity(ctx, hits) {
   const [label, most] = [...tally].sort((a, b) => b[1] - a[1])[0];
   return most > 1 && most * 2 > hits.length ? `${percent(most / hits.length)} of them are \u201c${label}\u201d.` : "";
 }
-

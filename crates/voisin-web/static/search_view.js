@@ -26,8 +26,22 @@ import { about } from "./start_view.js";
 
 /** @type {Record<string, Way>} */
 const WAYS = {
-  results: { title: "Results", outline: "grid", needs: null, ask: api.search, show: resultsView, learn: (c, { hits }) => learn(c, hits) },
-  compare: { title: "Compare", outline: "pair", needs: "exact", ask: api.compare, show: compareView, learn: (c, { approximate, exact }) => learn(c, [...approximate.hits, ...exact.hits]) },
+  results: {
+    title: "Results",
+    outline: "grid",
+    needs: null,
+    ask: api.search,
+    show: resultsView,
+    learn: (c, { hits }) => learn(c, hits),
+  },
+  compare: {
+    title: "Compare",
+    outline: "pair",
+    needs: "exact",
+    ask: api.compare,
+    show: compareView,
+    learn: (c, { approximate, exact }) => learn(c, [...approximate.hits, ...exact.hits]),
+  },
   explain: { title: "Explain", outline: "story", needs: "explain", ask: api.explain, show: explainView },
 };
 
@@ -51,7 +65,12 @@ export function mountSearch(root, ctx, why) {
   const title = h("h2", { id: "content-title", class: "unseen", tabindex: "-1" });
   const room = h("div");
   put(content, title, room);
-  put(root, h("div", { class: "search-head" }, query, askBar(ctx, false)), h("div", { class: "search-body" }, side, h("div", { class: "search-main" }, tabs, content)), about(ctx.facts));
+  put(
+    root,
+    h("div", { class: "search-head" }, query, askBar(ctx, false)),
+    h("div", { class: "search-body" }, side, h("div", { class: "search-main" }, tabs, content)),
+    about(ctx.facts),
+  );
   const controls = mountControls(side, ctx);
   /** @type {AbortController | null} */
   let running = null;
@@ -60,10 +79,28 @@ export function mountSearch(root, ctx, why) {
   let shown = "";
 
   function drawTabs() {
-    put(tabs, h("ul", null, Object.entries(WAYS).map(([name, way]) => h("li", null, h("a", {
-      href: write({ ...ctx.place, view: /** @type {any} */ (name) }), "aria-current": ctx.place.view === name ? "page" : null,
-      class: way.needs && ctx.facts.asks[way.needs] != null ? "impossible" : null,
-    }, way.title)))));
+    put(
+      tabs,
+      h(
+        "ul",
+        null,
+        Object.entries(WAYS).map(([name, way]) =>
+          h(
+            "li",
+            null,
+            h(
+              "a",
+              {
+                href: write({ ...ctx.place, view: /** @type {any} */ (name) }),
+                "aria-current": ctx.place.view === name ? "page" : null,
+                class: way.needs && ctx.facts.asks[way.needs] != null ? "impossible" : null,
+              },
+              way.title,
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   /** @param {string} kind whether the room shows the same kind of thing: then it is dimmed, not emptied */
@@ -137,10 +174,19 @@ export function mountSearch(root, ctx, why) {
 /** @param {import("./app.js").Context} ctx */
 function forgotten(ctx) {
   return message({
-    title: "This query is no longer kept", sign: "info",
+    title: "This query is no longer kept",
+    sign: "info",
     text: "The server keeps what is uploaded for a while only, and forgets it when it is restarted.",
     hint: "Search with the image again: drop it here, paste it, or choose its file.",
-    more: h("p", null, h("a", { class: "button soft", href: write({ ...ctx.place, id: null, q: null, text: null, view: "results" }) }, icon("left"), `Back to ${ctx.facts.name}`)),
+    more: h(
+      "p",
+      null,
+      h(
+        "a",
+        { class: "button soft", href: write({ ...ctx.place, id: null, q: null, text: null, view: "results" }) },
+        icon("left"),
+        `Back to ${ctx.facts.name}`,
+      ),
+    ),
   });
 }
-

@@ -10,7 +10,11 @@ import { learn } from "./memory.js";
 import { failure } from "./states.js";
 import { picture } from "./cards.js";
 
-const TITLES = /** @type {Record<string, string>} */ ({ images: "What looks like this?", texts: "What is close to this?", ids: "Whose neighbours?" });
+const TITLES = /** @type {Record<string, string>} */ ({
+  images: "What looks like this?",
+  texts: "What is close to this?",
+  ids: "Whose neighbours?",
+});
 const EXAMPLES = 8;
 
 /** The seed of the examples lasts as long as the page, so that going back shows the same. */
@@ -18,28 +22,61 @@ let seed = Math.floor(Math.random() * 1e6);
 
 /** @param {any} facts */
 function metricWords(facts) {
-  return { l2: "Euclidean distance", ip: "inner product", cosine: "cosine" }[/** @type {"l2"} */ (facts.metric)] ?? facts.metric;
+  return (
+    { l2: "Euclidean distance", ip: "inner product", cosine: "cosine" }[/** @type {"l2"} */ (facts.metric)] ??
+    facts.metric
+  );
 }
 
 /** What the collection is, and what it cannot do and why. @param {any} facts */
 export function about(facts) {
-  const ways = [["image", "by image"], ["text", "by text"], ["id", "by item"], ["exact", "exact comparison"], ["explain", "explanation"]];
+  const ways = [
+    ["image", "by image"],
+    ["text", "by text"],
+    ["id", "by item"],
+    ["exact", "exact comparison"],
+    ["explain", "explanation"],
+  ];
   const not = ways.filter(([way]) => facts.asks[way] != null);
-  const row = (/** @type {string} */ name, /** @type {any} */ value) => value && [h("dt", null, name), h("dd", null, value)];
-  return h("details", { class: "about" },
+  const row = (/** @type {string} */ name, /** @type {any} */ value) =>
+    value && [h("dt", null, name), h("dd", null, value)];
+  return h(
+    "details",
+    { class: "about" },
     h("summary", null, icon("info"), h("span", null, "About this collection")),
-    h("dl", { class: "facts" },
+    h(
+      "dl",
+      { class: "facts" },
       row("Vectors", `${count(facts.n)} of ${plural(facts.d, "dimension")}`),
       row("Compared by", metricWords(facts)),
       row("Index", h("code", null, facts.spec)),
-      row("Lists", facts.nlist > 1 ? `${count(facts.nlist)}, of which ${count(facts.nprobe)} ${facts.nprobe === 1 ? "is" : "are"} visited unless you choose` : "one: every vector is compared"),
+      row(
+        "Lists",
+        facts.nlist > 1
+          ? `${count(facts.nlist)}, of which ${count(facts.nprobe)} ${facts.nprobe === 1 ? "is" : "are"} visited unless you choose`
+          : "one: every vector is compared",
+      ),
       row("Vectors made by", facts.made_by),
-      not.map(([way, words]) => row(`No search ${words}`.replace("search exact", "exact").replace("search explanation", "explanation"), facts.asks[way]))));
+      not.map(([way, words]) =>
+        row(
+          `No search ${words}`.replace("search exact", "exact").replace("search explanation", "explanation"),
+          facts.asks[way],
+        ),
+      ),
+    ),
+  );
 }
 
 /** @param {any} facts */
 function notes(facts) {
-  return facts.notes.length > 0 && h("ul", { class: "notes", "aria-label": "Notes" }, facts.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note))));
+  return (
+    facts.notes.length > 0 &&
+    h(
+      "ul",
+      { class: "notes", "aria-label": "Notes" },
+      facts.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note))),
+    )
+  );
 }
 
 /** @param {import("./app.js").Context} ctx */
@@ -49,18 +86,53 @@ function examples(ctx) {
     try {
       const { items } = await api.items({ collection: ctx.facts.name, limit: EXAMPLES, seed });
       learn(ctx.facts.name, items);
-      put(list, items.map((/** @type {any} */ item) => h("li", null, h("a", { class: "example", href: write(withQuery(read(`?c=${encodeURIComponent(ctx.facts.name)}`), { id: item.id })), data: { name: item.name }, title: item.name },
-        picture(ctx.facts, item, 256), !item.image && h("span", { class: "example-words" }, item.text ?? item.name), item.image && h("span", { class: "unseen" }, `Search with ${item.name}`)))));
+      put(
+        list,
+        items.map((/** @type {any} */ item) =>
+          h(
+            "li",
+            null,
+            h(
+              "a",
+              {
+                class: "example",
+                href: write(withQuery(read(`?c=${encodeURIComponent(ctx.facts.name)}`), { id: item.id })),
+                data: { name: item.name },
+                title: item.name,
+              },
+              picture(ctx.facts, item, 256),
+              !item.image && h("span", { class: "example-words" }, item.text ?? item.name),
+              item.image && h("span", { class: "unseen" }, `Search with ${item.name}`),
+            ),
+          ),
+        ),
+      );
     } catch (error) {
       put(list, h("li", null, failure(error, draw)));
     }
   };
   draw();
-  const again = h("button", { type: "button", class: "plain", on: { click: () => {
-    seed = Math.floor(Math.random() * 1e6);
-    draw();
-  } } }, icon("shuffle"), "Others");
-  return h("section", { class: "block", "aria-labelledby": "examples-title" }, h("div", { class: "block-head" }, h("h2", { id: "examples-title" }, "Try one of these"), again), list);
+  const again = h(
+    "button",
+    {
+      type: "button",
+      class: "plain",
+      on: {
+        click: () => {
+          seed = Math.floor(Math.random() * 1e6);
+          draw();
+        },
+      },
+    },
+    icon("shuffle"),
+    "Others",
+  );
+  return h(
+    "section",
+    { class: "block", "aria-labelledby": "examples-title" },
+    h("div", { class: "block-head" }, h("h2", { id: "examples-title" }, "Try one of these"), again),
+    list,
+  );
 }
 
 /**
@@ -72,12 +144,24 @@ export function mountStart(root, ctx, why) {
   document.title = `${facts.name} \u00b7 voisin`;
   const title = h("h1", { tabindex: "-1" }, TITLES[facts.shows] ?? TITLES.ids);
   const gallery = h("section", { class: "block", "aria-labelledby": "gallery-title" });
-  put(root,
-    h("div", { class: "hero" }, title,
-      h("p", { class: "lead" }, `${facts.name}: ${plural(facts.n, { images: "image", texts: "text", ids: "item" }[/** @type {"ids"} */ (facts.shows)] ?? "item")}${facts.classes.length > 1 ? ` in ${plural(facts.classes.length, "class", "classes")}` : ""}.`),
-      askBar(ctx, true), notes(facts)),
+  put(
+    root,
+    h(
+      "div",
+      { class: "hero" },
+      title,
+      h(
+        "p",
+        { class: "lead" },
+        `${facts.name}: ${plural(facts.n, { images: "image", texts: "text", ids: "item" }[/** @type {"ids"} */ (facts.shows)] ?? "item")}${facts.classes.length > 1 ? ` in ${plural(facts.classes.length, "class", "classes")}` : ""}.`,
+      ),
+      askBar(ctx, true),
+      notes(facts),
+    ),
     facts.n > 0 && facts.asks.id == null && examples(ctx),
-    gallery, about(facts));
+    gallery,
+    about(facts),
+  );
   const { update, leave } = mountGallery(gallery, ctx);
   if (why === "push" || why === "pop") title.focus({ preventScroll: true });
   return { update: () => update(), leave };

@@ -23,9 +23,19 @@ export function skeleton(root, kind) {
 
 /** @param {string} kind */
 function outline(kind) {
-  const cards = (/** @type {number} */ n) => h("div", { class: "grid" }, Array.from({ length: n }, () => h("div", { class: "bone card-bone" })));
+  const cards = (/** @type {number} */ n) =>
+    h(
+      "div",
+      { class: "grid" },
+      Array.from({ length: n }, () => h("div", { class: "bone card-bone" })),
+    );
   if (kind === "pair") return h("div", { class: "pair", "aria-hidden": "true" }, cards(8), cards(8));
-  if (kind === "story") return h("div", { "aria-hidden": "true" }, [1, 2, 3].map(() => h("div", { class: "bone block-bone" })));
+  if (kind === "story")
+    return h(
+      "div",
+      { "aria-hidden": "true" },
+      [1, 2, 3].map(() => h("div", { class: "bone block-bone" })),
+    );
   return h("div", { "aria-hidden": "true" }, kind === "start" && h("div", { class: "bone block-bone" }), cards(12));
 }
 
@@ -62,7 +72,14 @@ export function failure(error, retry) {
  * @param {{title: string, text?: any, hint?: any, sign?: string, retry?: () => void, more?: any}} what
  */
 export function message({ title, text, hint, sign = "info", retry, more }) {
-  return h("section", { class: "message", role: sign === "alert" ? "alert" : null },
-    icon(sign, 28), h("h2", null, title), text && h("p", null, text), hint && h("p", { class: "quiet" }, hint),
-    retry && h("p", null, h("button", { type: "button", class: "main", on: { click: retry } }, "Try again")), more);
+  return h(
+    "section",
+    { class: "message", role: sign === "alert" ? "alert" : null },
+    icon(sign, 28),
+    h("h2", null, title),
+    text && h("p", null, text),
+    hint && h("p", { class: "quiet" }, hint),
+    retry && h("p", null, h("button", { type: "button", class: "main", on: { click: retry } }, "Try again")),
+    more,
+  );
 }

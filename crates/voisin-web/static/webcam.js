@@ -24,11 +24,21 @@ export function takePicture() {
     const video = h("video", { playsinline: true, muted: true, autoplay: true, "aria-label": "What the camera sees" });
     video.muted = true;
     const state = h("p", { class: "quiet", role: "status" }, "Waiting for the camera\u2026");
-    const shoot = h("button", { type: "button", class: "main", disabled: true, on: { click: capture } }, icon("camera"), "Take the picture");
+    const shoot = h(
+      "button",
+      { type: "button", class: "main", disabled: true, on: { click: capture } },
+      icon("camera"),
+      "Take the picture",
+    );
     const dialog = open({
       title: "Webcam",
       className: "wide",
-      body: h("div", { class: "editor" }, h("div", { class: "crop-room" }, video), h("div", { class: "row apart" }, state, shoot)),
+      body: h(
+        "div",
+        { class: "editor" },
+        h("div", { class: "crop-room" }, video),
+        h("div", { class: "row apart" }, state, shoot),
+      ),
       onClose: () => {
         closed = true;
         stream?.getTracks().forEach((track) => track.stop());
@@ -39,16 +49,23 @@ export function takePicture() {
     function capture() {
       const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
       canvas.getContext("2d").drawImage(video, 0, 0);
-      canvas.toBlob((/** @type {Blob | null} */ blob) => {
-        taken = blob;
-        dialog.close();
-      }, "image/jpeg", 0.92);
+      canvas.toBlob(
+        (/** @type {Blob | null} */ blob) => {
+          taken = blob;
+          dialog.close();
+        },
+        "image/jpeg",
+        0.92,
+      );
     }
 
     async function start() {
       // Browsers give cameras to pages of this machine or over https only.
-      if (!navigator.mediaDevices?.getUserMedia) throw new Error("Browsers give the camera only to pages of this machine or over https.");
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+      if (!navigator.mediaDevices?.getUserMedia)
+        throw new Error("Browsers give the camera only to pages of this machine or over https.");
+      stream = await navigator.mediaDevices.getUserMedia({
+        video: { facingMode: "environment", width: { ideal: 1280 } },
+      });
       if (closed) return stream.getTracks().forEach((track) => track.stop());
       video.srcObject = stream;
       await video.play();
