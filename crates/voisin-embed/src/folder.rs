@@ -9,7 +9,7 @@ use voisin_io::features::{Features, write_features};
 use voisin_io::fingerprint;
 
 use crate::state::{Kept, Made, State};
-use crate::{DIM, File, MADE_BY, describe, read};
+use crate::{Embedder, File, read};
 
 /// Images between two looks at the state file.
 const CHUNK: usize = 64;
@@ -40,7 +40,7 @@ pub struct Embedded {
     pub made_by: String,
 }
 
-/// Describes images ([`describe`]) and writes the vectors with ids and labels to `out` (`.h5`, `.npz` or `.npy`). Images
+/// Makes vectors of images by `embedder` and writes them with ids and labels to `out` (`.h5`, `.npz` or `.npy`). Images
 /// that cannot be read are left out and listed.
 ///
 /// What is finished is kept in `state`, which is removed at the end: a run that was stopped or killed goes on there, and
@@ -48,8 +48,9 @@ pub struct Embedded {
 ///
 /// # Errors
 /// [`Error::Empty`] if no image can be read; what writing gives; [`Error::Stopped`].
-pub fn embed(files: &[File], out: &Path, state: &Path, watch: &dyn Watch) -> Result<Embedded> {
-    let (mut state, known) = State::open(state, fingerprint([MADE_BY]), DIM)?;
+pub fn embed(files: &[File], embedder: &Embedder, out: &Path, state: &Path, watch: &dyn Watch) -> Result<Embedded> {
+    let d = embedder.dim();
+    let (mut state, known) = State::open(state, fingerprint([embedder.made_by()]), d)?;
     let prints: Vec<u64> = files.iter().map(print).collect();
     let mut kept: Vec<Option<Kept>> = prints.iter().map(|p| known.get(p).cloned()).collect();
     let todo: Vec<usize> = (0..files.len()).filter(|&i| kept[i].is_none()).collect();
@@ -57,7 +58,7 @@ pub fn embed(files: &[File], out: &Path, state: &Path, watch: &dyn Watch) -> Res
     watch.begin("embedding", files.len() as u64, "images");
     watch.advance(resumed);
     for chunk in todo.chunks(CHUNK) {
-        let made: Vec<Option<Made>> = chunk.par_iter().map(|&i| make(&files[i], watch)).collect();
+        let made: Vec<Option<Made>> = chunk.par_iter().map(|&i| make(&files[i], embedder, watch)).collect();
         for (&i, made) in chunk.iter().zip(made) {
             if let Some(made) = made {
                 kept[i] = Some(state.push(prints[i], made)?);
@@ -85,19 +86,19 @@ pub fn embed(files: &[File], out: &Path, state: &Path, watch: &dyn Watch) -> Res
     let distinct: std::collections::BTreeSet<&str> = labels.iter().flat_map(|l| l.iter()).filter(|l| !l.is_empty()).collect();
     let ids: StringIds = rows.iter().map(|(_, f)| &f.id).collect();
     let places = rows.iter().map(|(at, _)| *at).collect();
-    let source = Described { state: &state, places };
-    write_features(out, &source, &Features { ids: &ids, labels: labels.as_ref(), made_by: MADE_BY }, watch)?;
+    let source = Described { state: &state, places, d };
+    write_features(out, &source, &Features { ids: &ids, labels: labels.as_ref(), made_by: embedder.made_by() }, watch)?;
     let (n, labels) = (source.len(), distinct.len());
     state.remove()?;
-    Ok(Embedded { n, d: DIM, labels, resumed, skipped, made_by: MADE_BY.into() })
+    Ok(Embedded { n, d, labels, resumed, skipped, made_by: embedder.made_by().into() })
 }
 
 /// Vector or reason of an image; nothing once the work is to stop.
-fn make(file: &File, watch: &dyn Watch) -> Option<Made> {
+fn make(file: &File, embedder: &Embedder, watch: &dyn Watch) -> Option<Made> {
     if watch.stopped() {
         return None;
     }
-    let made = read(&file.path).map(|picture| describe(&picture)).map_err(|e| e.0);
+    let made = read(&file.path).map_err(|e| e.0).and_then(|p| embedder.embed(&p).map_err(|e| e.to_string()));
     watch.advance(1);
     Some(made)
 }
@@ -114,6 +115,7 @@ fn print(file: &File) -> u64 {
 struct Described<'a> {
     state: &'a State,
     places: Vec<u64>,
+    d: usize,
 }
 
 impl Source for Described<'_> {
@@ -122,7 +124,7 @@ impl Source for Described<'_> {
     }
 
     fn dim(&self) -> usize {
-        DIM
+        self.d
     }
 
     fn name(&self) -> String {
@@ -131,7 +133,7 @@ impl Source for Described<'_> {
 
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
         let places = &self.places[start as usize..];
-        places.iter().zip(out.chunks_exact_mut(DIM)).try_for_each(|(&at, row)| self.state.row(at, row))
+        places.iter().zip(out.chunks_exact_mut(self.d)).try_for_each(|(&at, row)| self.state.row(at, row))
     }
 
     fn metric(&self) -> Option<Metric> {

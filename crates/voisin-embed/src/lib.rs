@@ -11,11 +11,13 @@
 
 mod decode;
 mod describe;
+mod embedder;
 mod files;
 mod folder;
 mod state;
 
 pub use decode::{MAX_FILE, MAX_PIXELS, Picture, Unreadable, decode, read};
 pub use describe::{DIM, MADE_BY, describe};
+pub use embedder::{Embedder, Options};
 pub use files::{File, find};
 pub use folder::{Embedded, Skipped, embed};
