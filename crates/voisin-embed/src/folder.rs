@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use rayon::prelude::*;
 use voisin::{Error, Metric, Result, Source, StringIds, Watch};
 use voisin_io::features::{Features, write_features};
 use voisin_io::fingerprint;
@@ -40,6 +39,46 @@ pub struct Embedded {
     pub made_by: String,
 }
 
+/// Something that becomes a vector.
+pub(crate) trait Item: Sync {
+    /// Its id.
+    fn id(&self) -> &str;
+    /// Its class; empty where there is none.
+    fn label(&self) -> &str;
+    /// Where it is, for people.
+    fn place(&self) -> PathBuf;
+    /// Changes when it changes.
+    fn print(&self) -> u64;
+    /// Its vector, or why there is none.
+    fn make(&self, embedder: &Embedder, lane: usize) -> Made;
+}
+
+impl Item for File {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn place(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Of name, size and time of the file.
+    fn print(&self) -> u64 {
+        let meta = std::fs::metadata(&self.path).ok();
+        let modified = meta.as_ref().and_then(|m| m.modified().ok()).and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let numbers = [meta.map_or(u64::MAX, |m| m.len()), modified.map_or(0, |t| t.as_nanos() as u64)];
+        fingerprint([self.id.as_bytes(), &numbers[0].to_le_bytes(), &numbers[1].to_le_bytes()])
+    }
+
+    fn make(&self, embedder: &Embedder, lane: usize) -> Made {
+        read(&self.path).map_err(|e| e.0).and_then(|p| embedder.on_lane(lane, &p))
+    }
+}
+
 /// Makes vectors of images by `embedder` and writes them with ids and labels to `out` (`.h5`, `.npz` or `.npy`). Images
 /// that cannot be read are left out and listed.
 ///
@@ -49,16 +88,37 @@ pub struct Embedded {
 /// # Errors
 /// [`Error::Empty`] if no image can be read; what writing gives; [`Error::Stopped`].
 pub fn embed(files: &[File], embedder: &Embedder, out: &Path, state: &Path, watch: &dyn Watch) -> Result<Embedded> {
+    gather(files, "images", &[embedder.made_by()], embedder, out, state, watch)
+}
+
+/// Makes and writes the vectors of `items`, which are called `what`; `key` is what they depend on beside the items.
+pub(crate) fn gather<T: Item>(
+    items: &[T],
+    what: &'static str,
+    key: &[&str],
+    embedder: &Embedder,
+    out: &Path,
+    state: &Path,
+    watch: &dyn Watch,
+) -> Result<Embedded> {
     let d = embedder.dim();
-    let (mut state, known) = State::open(state, fingerprint([embedder.made_by()]), d)?;
-    let prints: Vec<u64> = files.iter().map(print).collect();
+    let key = fingerprint(key.iter().copied().chain(embedder.runtime()));
+    let (mut state, known) = State::open(state, key, d)?;
+    let prints: Vec<u64> = items.iter().map(T::print).collect();
     let mut kept: Vec<Option<Kept>> = prints.iter().map(|p| known.get(p).cloned()).collect();
-    let todo: Vec<usize> = (0..files.len()).filter(|&i| kept[i].is_none()).collect();
-    let resumed = (files.len() - todo.len()) as u64;
-    watch.begin("embedding", files.len() as u64, "images");
+    let todo: Vec<usize> = (0..items.len()).filter(|&i| kept[i].is_none()).collect();
+    let resumed = (items.len() - todo.len()) as u64;
+    watch.begin("embedding", items.len() as u64, what);
     watch.advance(resumed);
     for chunk in todo.chunks(CHUNK) {
-        let made: Vec<Option<Made>> = chunk.par_iter().map(|&i| make(&files[i], embedder, watch)).collect();
+        let made: Vec<Option<Made>> = embedder.each(chunk.len(), |at, lane| {
+            // nothing once the work is to stop
+            (!watch.stopped()).then(|| {
+                let made = items[chunk[at]].make(embedder, lane);
+                watch.advance(1);
+                made
+            })
+        });
         for (&i, made) in chunk.iter().zip(made) {
             if let Some(made) = made {
                 kept[i] = Some(state.push(prints[i], made)?);
@@ -70,45 +130,27 @@ pub fn embed(files: &[File], embedder: &Embedder, out: &Path, state: &Path, watc
     watch.end();
     let mut skipped = Vec::new();
     let mut rows = Vec::new();
-    for (file, kept) in files.iter().zip(kept) {
+    for (item, kept) in items.iter().zip(kept) {
         match kept.expect("all are done") {
-            Kept::Row(at) => rows.push((at, file)),
-            Kept::Reason(reason) => skipped.push(Skipped { path: file.path.clone(), reason }),
+            Kept::Row(at) => rows.push((at, item)),
+            Kept::Reason(reason) => skipped.push(Skipped { path: item.place(), reason }),
         }
     }
     if rows.is_empty() {
         let first = skipped.first().map(|s| format!(" ({}: {})", s.path.display(), s.reason)).unwrap_or_default();
         state.remove()?;
-        return Err(Error::Empty { name: format!("no image can be read{first}") });
+        return Err(Error::Empty { name: format!("no {} can be read{first}", what.trim_end_matches('s')) });
     }
     let labels: Option<StringIds> =
-        rows.iter().any(|(_, f)| !f.label.is_empty()).then(|| rows.iter().map(|(_, f)| &f.label).collect());
+        rows.iter().any(|(_, f)| !f.label().is_empty()).then(|| rows.iter().map(|(_, f)| f.label()).collect());
     let distinct: std::collections::BTreeSet<&str> = labels.iter().flat_map(|l| l.iter()).filter(|l| !l.is_empty()).collect();
-    let ids: StringIds = rows.iter().map(|(_, f)| &f.id).collect();
+    let ids: StringIds = rows.iter().map(|(_, f)| f.id()).collect();
     let places = rows.iter().map(|(at, _)| *at).collect();
     let source = Described { state: &state, places, d };
     write_features(out, &source, &Features { ids: &ids, labels: labels.as_ref(), made_by: embedder.made_by() }, watch)?;
     let (n, labels) = (source.len(), distinct.len());
     state.remove()?;
     Ok(Embedded { n, d, labels, resumed, skipped, made_by: embedder.made_by().into() })
-}
-
-/// Vector or reason of an image; nothing once the work is to stop.
-fn make(file: &File, embedder: &Embedder, watch: &dyn Watch) -> Option<Made> {
-    if watch.stopped() {
-        return None;
-    }
-    let made = read(&file.path).map_err(|e| e.0).and_then(|p| embedder.embed(&p).map_err(|e| e.to_string()));
-    watch.advance(1);
-    Some(made)
-}
-
-/// Changes when name, size or time of a file change.
-fn print(file: &File) -> u64 {
-    let meta = std::fs::metadata(&file.path).ok();
-    let modified = meta.as_ref().and_then(|m| m.modified().ok()).and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    let numbers = [meta.map_or(u64::MAX, |m| m.len()), modified.map_or(0, |t| t.as_nanos() as u64)];
-    fingerprint([file.id.as_bytes(), &numbers[0].to_le_bytes(), &numbers[1].to_le_bytes()])
 }
 
 /// The rows of a state file, in the order of the images.
