@@ -238,3 +238,22 @@ fn wrong_calls_say_what_to_do() {
     assert!(bad(&["search", &graph, "--id", "4000", "--explain"], 1).contains("4000"));
     assert_eq!(dir.list().iter().filter(|f| f.ends_with(".json")).count(), 0);
 }
+
+#[test]
+fn ids_are_those_of_the_index() {
+    let dir = Folder::new();
+    let (base, at) = (fixture("cli/named.hdf5"), dir.file("index"));
+    good(&["build", "--base", &base, "--index", "IVF4,PQ4", "-o", &at, "-q"]);
+    let id = "class0/img_000.jpg";
+    for features in [&[][..], &["--features", &base]] {
+        let v = told(&[&[&at, "--id", id, "-k", "7", "--nprobe", "2", "--map", "pca"][..], features].concat());
+        let named = |h: &Value| h["id"].as_str().is_some_and(|id| id.starts_with("class") && id.ends_with(".jpg"));
+        assert!(all(&v, "hits").iter().chain(all(&v, "missed")).all(named), "{v}");
+        let points = v["map"]["points"].as_array().unwrap();
+        assert!(points.iter().filter(|p| p["kind"] == "vector").all(named), "{v}");
+        // as it was, the vector is its own nearest
+        assert!(features.is_empty() || all(&v, "hits").iter().any(|h| h["id"] == id && h["true_rank"] == 1), "{v}");
+    }
+    let e = bad(&["search", &at, "--id", id, "--explain", "--features", &fixture("cli/base.npy")], 1);
+    assert!(e.contains("no ids") || e.contains("dimensions"), "{e}");
+}
