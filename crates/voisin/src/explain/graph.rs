@@ -3,7 +3,7 @@
 use super::map::{self, Vector, evenly};
 use super::types::{Counts, Explanation, Hit, Hop, Map, MapKind, Missed, PointState, Reason, TruthKind, Walk};
 use crate::graph::{Follow, Graph, Near};
-use crate::{Result, TopK, Vectors};
+use crate::{Error, Result, TopK, Vectors};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -46,7 +46,11 @@ impl Graph {
     pub fn explain(&self, query: &[f32], k: usize, ef: Option<usize>, own: Option<u64>, map: MapKind) -> Result<Explanation> {
         let wanted = k.saturating_add(own.is_some() as usize);
         let ef = ef.unwrap_or(self.ef());
-        self.check(Vectors::new(query, query.len().max(1)), k, ef)?;
+        if query.len() != self.dim() {
+            let context = format!("the graph has {}", self.dim());
+            return Err(Error::Dimension { name: "query".into(), expected: self.dim(), got: query.len(), context });
+        }
+        self.check(Vectors::new(query, query.len()), k, ef)?;
         let (ef, mut steps) = (ef.max(wanted), Steps::default());
         let (found, compared) = self.walk(query, wanted, ef, &mut steps);
         let others = |all: Vec<(f64, u64)>| -> Vec<(f64, u64)> { all.into_iter().filter(|f| Some(f.1) != own).take(k).collect() };

@@ -39,7 +39,7 @@ pub use types::{
 };
 
 use crate::index::{Index, Trace};
-use crate::{Result, SearchParams, Vectors};
+use crate::{Error, Result, SearchParams, Vectors};
 use lists::Told;
 
 /// Explains the search of `index` for `query` (d values) with these parameters, as [`crate::Index::search`] does it.
@@ -50,7 +50,11 @@ use lists::Told;
 /// # Errors
 /// As [`crate::Index::search`]; what reading the originals gives.
 pub fn explain(index: &Index, query: &[f32], params: &SearchParams, truth: Truth<'_>, map: MapKind) -> Result<Explanation> {
-    let rows = Vectors::new(query, query.len().max(1));
+    if query.len() != index.dim() {
+        let context = format!("the index has {}", index.dim());
+        return Err(Error::Dimension { name: "query".into(), expected: index.dim(), got: query.len(), context });
+    }
+    let rows = Vectors::new(query, query.len());
     let trace = index.trace(rows, params)?;
     let neighbours = truth::neighbours(index, rows, params, truth)?;
     let order = index.order(rows, &trace.visited);
