@@ -16,7 +16,7 @@ use voisin::{Error, Result};
 pub use config::{CONFIG_FILE, Preset};
 pub use pooling::Pooling;
 pub use prepare::{Filter, Layout, Preparation, Resize, Size};
-pub use runtime::ONNXRUNTIME;
+pub use runtime::{ONNXRUNTIME, THREADS};
 pub use text::TextModel;
 
 use crate::{Options, Picture};

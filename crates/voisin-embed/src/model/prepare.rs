@@ -226,7 +226,10 @@ fn axis(n: u32, m: u32, w: u32, support: f64, even: bool) -> Axis {
     let from = start.saturating_sub(margin);
     let count = start.saturating_add(inside).saturating_add(margin).min(m) - from;
     let left = f64::from(from) * scale;
-    let width = if count == m { f64::from(n) } else { (f64::from(count) * scale).min(f64::from(n) - left) };
+    let mut width = if count == m { f64::from(n) } else { f64::from(count) * scale };
+    while left + width > f64::from(n) {
+        width = width.next_down(); // rounding; the window must lie in the image
+    }
     Axis { before, inside, from, count, skip: start - from, source: (left, width) }
 }
 
