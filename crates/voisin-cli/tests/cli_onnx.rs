@@ -58,7 +58,9 @@ fn an_index_refuses_what_another_model_made() {
     good(&["embed", &one, "-o", &query, "--model", &vit, "--pooling", "cls"]);
     let found = json(&["search", &index, "--queries", &query, "-k", "3"]);
     assert!(found["results"][0]["ids"].to_string().contains("a.png"), "{found}");
-    for other in [&["--pooling", "mean"][..], &["--pooling", "cls", "--filter", "bicubic"], &["--pooling", "cls", "--no-normalise"]] {
+    for other in
+        [&["--pooling", "mean"][..], &["--pooling", "cls", "--filter", "bicubic"], &["--pooling", "cls", "--no-normalise"]]
+    {
         good(&[&["embed", &one, "-o", &query, "--model", &vit], other].concat());
         let message = bad(&["search", &index, "--queries", &query, "-k", "3"], 1);
         assert!(message.contains("vit.onnx ") && message.contains("those of the index"), "{message}");

@@ -158,7 +158,9 @@ impl Embedder {
         match self {
             Embedder::BuiltIn => MADE_BY,
             #[cfg(feature = "onnx")]
-            Embedder::Model(m) => m.images.as_ref().map(ImageModel::made_by).or(m.texts.as_ref().map(TextModel::made_by)).unwrap_or(""),
+            Embedder::Model(m) => {
+                m.images.as_ref().map(ImageModel::made_by).or(m.texts.as_ref().map(TextModel::made_by)).unwrap_or("")
+            }
         }
     }
 
@@ -265,7 +267,9 @@ impl Embedder {
         let lanes = match self {
             Embedder::BuiltIn => return (0..n).into_par_iter().map(|i| work(i, 0)).collect(),
             #[cfg(feature = "onnx")]
-            Embedder::Model(m) => m.images.as_ref().map(ImageModel::lanes).or(m.texts.as_ref().map(TextModel::lanes)).unwrap_or(1),
+            Embedder::Model(m) => {
+                m.images.as_ref().map(ImageModel::lanes).or(m.texts.as_ref().map(TextModel::lanes)).unwrap_or(1)
+            }
         };
         // threads of their own: one of rayon's that waits for a model would begin another image meanwhile
         let (next, work) = (AtomicUsize::new(0), &work);

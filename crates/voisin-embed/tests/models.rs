@@ -106,13 +106,15 @@ fn texts_are_those_of_torch() {
 #[test]
 fn images_and_texts_of_a_pair_have_one_maker() {
     let text_model = Some(onnx("clip/text.onnx"));
-    let both = Embedder::open(Some(&onnx("clip/vision.onnx")), &Options { text_model: text_model.clone(), ..Options::default() }).unwrap();
+    let both = Embedder::open(Some(&onnx("clip/vision.onnx")), &Options { text_model: text_model.clone(), ..Options::default() })
+        .unwrap();
     let images = Embedder::open(Some(&onnx("clip/vision.onnx")), &Options::default()).unwrap();
     assert_eq!((both.made_by(), both.dim()), (images.made_by(), 24));
     assert!(both.takes_texts() && both.takes_images() && both.text_made_by().unwrap().starts_with("text.onnx "));
     let made_by = images.made_by();
     assert!(made_by.starts_with("vision.onnx ") && made_by.contains("shortest 48 bicubic, crop 48x48 down"), "{made_by}");
-    let wrong = Embedder::open(Some(&onnx("vit/vit.onnx")), &Options { text_model, pooling: Some(Pooling::Cls), ..Options::default() });
+    let wrong =
+        Embedder::open(Some(&onnx("vit/vit.onnx")), &Options { text_model, pooling: Some(Pooling::Cls), ..Options::default() });
     let message = wrong.unwrap_err().to_string();
     assert!(message.contains("24 dimensions where 32"), "{message}");
 }
@@ -120,10 +122,9 @@ fn images_and_texts_of_a_pair_have_one_maker() {
 #[test]
 fn a_vector_depends_on_nothing_else() {
     let pictures: Vec<Picture> = pictures().into_iter().map(|p| p.1).collect();
-    for (model, options) in [
-        ("cnn.onnx", Options::default()),
-        ("vit/vit.onnx", Options { pooling: Some(Pooling::Mean), ..Options::default() }),
-    ] {
+    for (model, options) in
+        [("cnn.onnx", Options::default()), ("vit/vit.onnx", Options { pooling: Some(Pooling::Mean), ..Options::default() })]
+    {
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
@@ -209,7 +210,8 @@ fn every_truncation_and_flipped_bytes_are_errors_or_models() {
 
 #[test]
 fn images_without_a_number_are_left_out() {
-    let embedder = Embedder::open(Some(&onnx("bad/nan.onnx")), &Options { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..Options::default() });
+    let embedder =
+        Embedder::open(Some(&onnx("bad/nan.onnx")), &Options { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..Options::default() });
     // grey, which a model is tried on, is no error yet
     let embedder = embedder.unwrap();
     let picture = |v: u8| Picture { width: 8, height: 8, rgb: vec![v; 192] };

@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::{Outlet, Tensor as Value, TensorElementType, ValueType};
 use voisin::{Error, Result};
 
 use super::runtime::{Kind, ONNXRUNTIME, Output, Port, Tensor};
+
+/// What the library needs, or why it could not be loaded.
+static LOADED: OnceLock<std::result::Result<Environment, String>> = OnceLock::new();
 
 /// A session a lane, made when it is first needed: sessions run one thing at a time.
 pub(crate) struct Sessions {
@@ -20,8 +24,10 @@ pub(crate) struct Sessions {
 /// # Errors
 /// A library that cannot be loaded; what onnxruntime says about the model.
 pub(crate) fn open(path: &Path, library: &Path, lanes: usize) -> Result<(Vec<Port>, Vec<Port>, Sessions)> {
-    static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
-    let load = || ort::init_from(library).map(|e| drop(e.with_telemetry(false).commit())).map_err(|e| e.to_string());
+    let load = || {
+        let builder = ort::init_from(library).map_err(|e| e.to_string())?;
+        builder.with_telemetry(false).build().map_err(|e| e.to_string())
+    };
     if let Err(e) = LOADED.get_or_init(load) {
         let expected = format!("the library of onnxruntime, such as libonnxruntime.so ({e})");
         return Err(Error::param(ONNXRUNTIME, library.display(), expected));
@@ -35,7 +41,8 @@ pub(crate) fn open(path: &Path, library: &Path, lanes: usize) -> Result<(Vec<Por
 }
 
 fn session(path: &Path, threads: usize) -> std::result::Result<Session, String> {
-    let builder = Session::builder().map_err(|e| e.to_string())?;
+    let environment = LOADED.get().and_then(|l| l.as_ref().ok()).ok_or("the library is not loaded")?;
+    let builder = Session::builder(environment).map_err(|e| e.to_string())?;
     let builder = builder.with_intra_threads(threads).map_err(|e| e.to_string())?;
     let mut builder = builder.with_inter_threads(1).map_err(|e| e.to_string())?;
     builder.commit_from_file(path).map_err(|e| e.to_string())

@@ -45,7 +45,10 @@ pub(crate) struct Runtime {
 }
 
 enum Engine {
-    Rten { model: Box<rten::Model>, lanes: Vec<OnceLock<Arc<ThreadPool>>> },
+    Rten {
+        model: Box<rten::Model>,
+        lanes: Vec<OnceLock<Arc<ThreadPool>>>,
+    },
     #[cfg(feature = "ort")]
     Ort(super::ort::Sessions),
 }
@@ -125,7 +128,9 @@ fn with_rten(path: &Path, lanes: usize) -> Result<Runtime> {
     let error = |what: String| Error::format(path, what);
     let loaded = std::thread::scope(|s| {
         let load = std::thread::Builder::new().name(format!("{THREADS}load"));
-        let load = load.spawn_scoped(s, || quietly(|| rten::ModelOptions::with_all_ops().prepack_weights(true).load_file(path))).map_err(|e| Error::io(path, e))?;
+        let load = load
+            .spawn_scoped(s, || quietly(|| rten::ModelOptions::with_all_ops().prepack_weights(true).load_file(path)))
+            .map_err(|e| Error::io(path, e))?;
         load.join().unwrap_or_else(|_| Err("loading broke off".into())).map_err(error)
     })?;
     let model = loaded.map_err(|e| match e.kind() {
