@@ -10,6 +10,12 @@ use voisin::{Error, Matrix, Result};
 use crate::model::{Filter, ImageModel, Layout, Pooling, Preset, Resize, TextModel};
 use crate::{DIM, MADE_BY, Picture, describe};
 
+/// Images or texts between two writes of what is finished.
+const BATCH: usize = 64;
+/// The most that can be asked for.
+#[cfg(feature = "onnx")]
+const MAX_BATCH: usize = 1 << 16;
+
 /// How models are used; what is left out comes from a `preprocessor_config.json` beside the model, or from a preset, which
 /// is for ImageNet classifiers where none is named.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,6 +72,9 @@ pub struct Options {
     /// Tokens that a text is cut to.
     #[cfg(feature = "onnx")]
     pub max_tokens: Option<usize>,
+    /// Images or texts between two writes of what is finished, 64 as a rule; vectors do not depend on it.
+    #[cfg(feature = "onnx")]
+    pub batch: Option<usize>,
 }
 
 /// Makes vectors of images, and of texts where there is a model for them; every thread may use it.
@@ -87,6 +96,7 @@ pub enum Embedder {
 pub struct Models {
     images: Option<ImageModel>,
     texts: Option<TextModel>,
+    batch: usize,
 }
 
 impl Embedder {
@@ -97,6 +107,9 @@ impl Embedder {
     /// dimensions. The message names the file.
     #[cfg(feature = "onnx")]
     pub fn open(model: Option<&Path>, options: &Options) -> Result<Embedder> {
+        if options.batch.is_some_and(|n| !(1..=MAX_BATCH).contains(&n)) {
+            return Err(Error::param("batch", options.batch.unwrap_or(0), format!("1 to {MAX_BATCH}")));
+        }
         let images = model.map(|path| ImageModel::open(path, options)).transpose()?;
         let texts = match (&options.text_model, &options.tokenizer) {
             (Some(path), Some(tokenizer)) => Some(TextModel::open(path, tokenizer, options)?),
@@ -114,7 +127,7 @@ impl Embedder {
         }
         Ok(match (images, texts) {
             (None, None) => Embedder::BuiltIn,
-            (images, texts) => Embedder::Model(Box::new(Models { images, texts })),
+            (images, texts) => Embedder::Model(Box::new(Models { images, texts, batch: options.batch.unwrap_or(BATCH) })),
         })
     }
 
@@ -145,7 +158,9 @@ impl Embedder {
         match self {
             Embedder::BuiltIn => MADE_BY,
             #[cfg(feature = "onnx")]
-            Embedder::Model(m) => m.images.as_ref().map(ImageModel::made_by).or(m.texts.as_ref().map(TextModel::made_by)).unwrap_or(""),
+            Embedder::Model(m) => {
+                m.images.as_ref().map(ImageModel::made_by).or(m.texts.as_ref().map(TextModel::made_by)).unwrap_or("")
+            }
         }
     }
 
@@ -214,6 +229,15 @@ impl Embedder {
         }
     }
 
+    /// Images or texts between two writes of what is finished.
+    pub(crate) fn batch(&self) -> usize {
+        match self {
+            Embedder::BuiltIn => BATCH,
+            #[cfg(feature = "onnx")]
+            Embedder::Model(m) => m.batch,
+        }
+    }
+
     pub(crate) fn on_lane(&self, lane: usize, picture: &Picture) -> Result<Vec<f32>, String> {
         let _ = lane;
         match self {
@@ -244,7 +268,9 @@ impl Embedder {
         let lanes: usize = match self {
             Embedder::BuiltIn => return (0..n).into_par_iter().map(|i| work(i, 0)).collect(),
             #[cfg(feature = "onnx")]
-            Embedder::Model(m) => m.images.as_ref().map(ImageModel::lanes).or(m.texts.as_ref().map(TextModel::lanes)).unwrap_or(1),
+            Embedder::Model(m) => {
+                m.images.as_ref().map(ImageModel::lanes).or(m.texts.as_ref().map(TextModel::lanes)).unwrap_or(1)
+            }
         };
         // threads of their own: one of rayon's that waits for a model would begin another image meanwhile
         let (next, work) = (AtomicUsize::new(0), &work);

@@ -10,9 +10,6 @@ use voisin_io::fingerprint;
 use crate::state::{Kept, Made, State};
 use crate::{Embedder, File, read};
 
-/// Images between two looks at the state file.
-const CHUNK: usize = 64;
-
 /// An image that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
@@ -110,7 +107,7 @@ pub(crate) fn gather<T: Item>(
     let resumed = (items.len() - todo.len()) as u64;
     watch.begin("embedding", items.len() as u64, what);
     watch.advance(resumed);
-    for chunk in todo.chunks(CHUNK) {
+    for chunk in todo.chunks(embedder.batch()) {
         let made: Vec<Option<Made>> = embedder.each(chunk.len(), |at, lane| {
             // nothing once the work is to stop
             (!watch.stopped()).then(|| {

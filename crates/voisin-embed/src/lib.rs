@@ -28,5 +28,7 @@ pub use embedder::{Embedder, Options};
 pub use files::{File, find};
 pub use folder::{Embedded, Skipped, embed};
 #[cfg(feature = "onnx")]
-pub use model::{CONFIG_FILE, Filter, ImageModel, Layout, ONNXRUNTIME, Pooling, Preparation, Preset, Resize, Size, TextModel};
+pub use model::{
+    CONFIG_FILE, Filter, ImageModel, Layout, ONNXRUNTIME, Pooling, Preparation, Preset, Resize, Size, THREADS, TextModel,
+};
 pub use texts::{Text, embed_texts, read_texts};

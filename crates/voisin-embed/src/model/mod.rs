@@ -16,7 +16,7 @@ use voisin::{Error, Result};
 pub use config::{CONFIG_FILE, Preset};
 pub use pooling::Pooling;
 pub use prepare::{Filter, Layout, Preparation, Resize, Size};
-pub use runtime::ONNXRUNTIME;
+pub use runtime::{ONNXRUNTIME, THREADS};
 pub use text::TextModel;
 
 use crate::{Options, Picture};
@@ -52,7 +52,8 @@ impl ImageModel {
         let input = image_input(path, &runtime.inputs, options.input.as_deref())?;
         let (shape, batch) = shape_of(path, input)?;
         let prepare = config::preparation(path, shape, options)?;
-        let output = output_of(path, &runtime.outputs, options.output.as_deref(), &["image_embeds", "embeddings", "embedding"])?.clone();
+        let output =
+            output_of(path, &runtime.outputs, options.output.as_deref(), &["image_embeds", "embeddings", "embedding"])?.clone();
         let usual = match options.preset {
             Some(Preset::Dino) if output.shape.as_ref().is_none_or(|s| s.len() == 3) => Some(Pooling::Cls),
             _ => None,
@@ -61,7 +62,8 @@ impl ImageModel {
         let pooling = options.pooling.or(usual).unwrap_or(Pooling::None);
         let unit = options.unit.unwrap_or(true);
         let output = output.name;
-        let mut model = ImageModel { path: path.into(), runtime, input, output, prepare, pooling, unit, batch, d: 0, made_by: String::new() };
+        let mut model =
+            ImageModel { path: path.into(), runtime, input, output, prepare, pooling, unit, batch, d: 0, made_by: String::new() };
         let given = options.pooling.or(usual).is_some();
         model.d = model.try_it(given)?;
         let unit = if unit { ", unit" } else { "" };
@@ -77,11 +79,17 @@ impl ImageModel {
         let (shape, values) = self.raw(0, &grey).map_err(|e| format(format!("the model does not take a grey image: {e}")))?;
         if !given {
             self.pooling = pooling::usual(shape.len()).ok_or_else(|| {
-                format(format!("output {} has the shape {shape:?}: is it tokens, name --pooling cls or mean; other outputs: {}", self.output, names(&self.runtime.outputs)))
+                format(format!(
+                    "output {} has the shape {shape:?}: is it tokens, name --pooling cls or mean; other outputs: {}",
+                    self.output,
+                    names(&self.runtime.outputs)
+                ))
             })?;
         }
         let row = pooling::pool(&shape, values, self.pooling, self.prepare.layout, usize::MAX);
-        let row = row.map_err(|what| Error::param("pooling", self.pooling, format!("one for {}, which gives {what}", self.path.display())))?;
+        let row = row.map_err(|what| {
+            Error::param("pooling", self.pooling, format!("one for {}, which gives {what}", self.path.display()))
+        })?;
         Ok(row.len())
     }
 
@@ -160,7 +168,10 @@ fn names(ports: &[Port]) -> String {
 
 fn image_input<'p>(path: &Path, ports: &'p [Port], asked: Option<&str>) -> Result<&'p Port> {
     if let Some(name) = asked {
-        return ports.iter().find(|p| p.name == name).ok_or_else(|| Error::param("input", name, format!("one of {}", names(ports))));
+        return ports
+            .iter()
+            .find(|p| p.name == name)
+            .ok_or_else(|| Error::param("input", name, format!("one of {}", names(ports))));
     }
     let image = |p: &&Port| p.kind == Kind::F32 && p.shape.as_ref().is_none_or(|s| s.len() == 4);
     let named = ports.iter().find(|p| p.name == "pixel_values");
@@ -170,7 +181,8 @@ fn image_input<'p>(path: &Path, ports: &'p [Port], asked: Option<&str>) -> Resul
         (None, Some(_), Some(_)) => Err(Error::param("input", "none named", format!("one of {}", names(ports)))),
         (None, None, _) => {
             let shapes: Vec<String> = ports.iter().map(|p| format!("{} {}", p.name, shape_text(p))).collect();
-            let what = format!("no input that takes images as 32-bit floats (n, 3, height, width); there are: {}", shapes.join("; "));
+            let what =
+                format!("no input that takes images as 32-bit floats (n, 3, height, width); there are: {}", shapes.join("; "));
             Err(Error::format(path, what))
         }
     }
@@ -188,7 +200,12 @@ fn shape_text(port: &Port) -> String {
 
 /// Layout, size and number of images that an input takes.
 fn shape_of(path: &Path, port: &Port) -> Result<(Shape, usize)> {
-    let wrong = || Error::format(path, format!("input {} is {}; (n, 3, height, width) or (n, height, width, 3) is expected", port.name, shape_text(port)));
+    let wrong = || {
+        Error::format(
+            path,
+            format!("input {} is {}; (n, 3, height, width) or (n, height, width, 3) is expected", port.name, shape_text(port)),
+        )
+    };
     if port.kind != Kind::F32 {
         return Err(wrong());
     }
@@ -214,7 +231,10 @@ fn shape_of(path: &Path, port: &Port) -> Result<(Shape, usize)> {
 /// The output of this name, else one of the usual names, else the first.
 fn output_of<'p>(path: &Path, ports: &'p [Port], asked: Option<&str>, usual: &[&str]) -> Result<&'p Port> {
     if let Some(name) = asked {
-        return ports.iter().find(|p| p.name == name).ok_or_else(|| Error::param("output", name, format!("one of {}", names(ports))));
+        return ports
+            .iter()
+            .find(|p| p.name == name)
+            .ok_or_else(|| Error::param("output", name, format!("one of {}", names(ports))));
     }
     let usual = usual.iter().find_map(|name| ports.iter().find(|p| p.name == *name));
     usual.or(ports.first()).ok_or_else(|| Error::format(path, "the model has no output"))

@@ -40,9 +40,11 @@ pub(crate) fn pool(shape: &[usize], values: Vec<f32>, pooling: Pooling, layout: 
         (Pooling::Eos, [t, d]) => Ok(values[(real.min(*t) - 1) * d..][..*d].to_vec()),
         (Pooling::Mean, [t, d]) => Ok(mean(&values[..real.min(*t) * d], *d)),
         (Pooling::Cls | Pooling::Eos | Pooling::Mean, _) => wrong("(n, tokens, d)"),
-        (Pooling::Gap, [d, h, w]) if layout == Layout::Nchw => {
-            Ok(values.chunks_exact(h * w).take(*d).map(|c| (c.iter().map(|x| f64::from(*x)).sum::<f64>() / (h * w) as f64) as f32).collect())
-        }
+        (Pooling::Gap, [d, h, w]) if layout == Layout::Nchw => Ok(values
+            .chunks_exact(h * w)
+            .take(*d)
+            .map(|c| (c.iter().map(|x| f64::from(*x)).sum::<f64>() / (h * w) as f64) as f32)
+            .collect()),
         (Pooling::Gap, [_, _, d]) => Ok(mean(&values, *d)),
         (Pooling::Gap, _) => wrong("four sizes, such as (n, d, h, w)"),
     }

@@ -45,7 +45,10 @@ pub(crate) struct Runtime {
 }
 
 enum Engine {
-    Rten { model: Box<rten::Model>, lanes: Vec<OnceLock<Arc<ThreadPool>>> },
+    Rten {
+        model: Box<rten::Model>,
+        lanes: Vec<OnceLock<Arc<ThreadPool>>>,
+    },
     #[cfg(feature = "ort")]
     Ort(super::ort::Sessions),
 }
@@ -109,6 +112,10 @@ impl Runtime {
     }
 }
 
+/// How the names of all threads begin that run foreign code on a model. A panic there becomes an error, so that a program
+/// need not report it.
+pub const THREADS: &str = "rten-";
+
 /// A runtime that panics on a strange model has not understood it.
 fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|panic| {
@@ -118,13 +125,17 @@ fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn with_rten(path: &Path, lanes: usize) -> Result<Runtime> {
-    let mut options = rten::ModelOptions::with_all_ops();
-    options.prepack_weights(true);
-    let format = |what: String| Error::format(path, what);
-    let loaded = quietly(|| options.load_file(path)).map_err(format)?;
+    let error = |what: String| Error::format(path, what);
+    let loaded = std::thread::scope(|s| {
+        let load = std::thread::Builder::new().name(format!("{THREADS}load"));
+        let load = load
+            .spawn_scoped(s, || quietly(|| rten::ModelOptions::with_all_ops().prepack_weights(true).load_file(path)))
+            .map_err(|e| Error::io(path, e))?;
+        load.join().unwrap_or_else(|_| Err("loading broke off".into())).map_err(error)
+    })?;
     let model = loaded.map_err(|e| match e.kind() {
-        rten::LoadErrorKind::UnknownFileType => format("a model whose name ends in .onnx is expected".into()),
-        _ => format(format!("the model cannot be loaded: {}", chain(&e))),
+        rten::LoadErrorKind::UnknownFileType => error("a model whose name ends in .onnx is expected".into()),
+        _ => error(format!("the model cannot be loaded: {}", chain(&e))),
     })?;
     let ports = |ids: &[rten::NodeId]| ids.iter().filter_map(|&id| port(&model, id)).collect();
     let (inputs, outputs) = (ports(model.input_ids()), ports(model.output_ids()));

@@ -72,8 +72,18 @@ impl TextModel {
         let output = output_of(path, &runtime.outputs, options.text_output.as_deref(), &usual)?.name.clone();
         let (unit, fill) = (options.unit.unwrap_or(true), fixed.or(filled.map(|_| tokens)));
         let pooling = options.text_pooling.unwrap_or(Pooling::None);
-        let mut model =
-            TextModel { path: path.into(), tokenizer, runtime, output, pooling, unit, fill, filler, d: 0, made_by: String::new() };
+        let mut model = TextModel {
+            path: path.into(),
+            tokenizer,
+            runtime,
+            output,
+            pooling,
+            unit,
+            fill,
+            filler,
+            d: 0,
+            made_by: String::new(),
+        };
         model.d = model.try_it(options.text_pooling.is_some())?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let unit = if unit { ", unit" } else { "" };
@@ -83,12 +93,15 @@ impl TextModel {
     }
 
     fn try_it(&mut self, given: bool) -> Result<usize> {
-        let ((shape, values), real) = self.raw(0, "a").map_err(|e| Error::format(&self.path, format!("the model does not take the text `a`: {e}")))?;
+        let ((shape, values), real) =
+            self.raw(0, "a").map_err(|e| Error::format(&self.path, format!("the model does not take the text `a`: {e}")))?;
         if !given {
             self.pooling = if shape.len() == 3 { Pooling::Mean } else { Pooling::None };
         }
         let row = pooling::pool(&shape, values, self.pooling, Layout::Nchw, real);
-        let row = row.map_err(|what| Error::param("text-pooling", self.pooling, format!("one for {}, which gives {what}", self.path.display())))?;
+        let row = row.map_err(|what| {
+            Error::param("text-pooling", self.pooling, format!("one for {}, which gives {what}", self.path.display()))
+        })?;
         Ok(row.len())
     }
 
@@ -102,7 +115,9 @@ impl TextModel {
         }
         ids.resize(self.fill.unwrap_or(real), self.filler as i32);
         let inputs = self.runtime.inputs.iter();
-        let inputs = inputs.filter_map(|p| Some((p.name.as_str(), Tensor::Int(vec![1, ids.len()], value(&p.name, &ids, real)?)))).collect();
+        let inputs = inputs
+            .filter_map(|p| Some((p.name.as_str(), Tensor::Int(vec![1, ids.len()], value(&p.name, &ids, real)?))))
+            .collect();
         Ok((self.runtime.run(lane, inputs, &self.output)?, real))
     }
 
