@@ -43,17 +43,15 @@ export function explanation(ids, facts, method = "pca") {
     })),
     not_visited: [{ list: 5, order: 7, score: 1.9, size: 40, true: 1 }],
     counts: { scanned: 190, candidates: 80, refined: 80, found: 10 },
-    hits: ids
-      .slice(0, 8)
-      .map((id, i) => ({
-        id,
-        rank: i + 1,
-        distance: 0.1 * (i + 1),
-        list: 11,
-        estimate: 0.11 * (i + 1),
-        estimate_rank: i + 2,
-        true_rank: i + 1,
-      })),
+    hits: ids.slice(0, 8).map((id, i) => ({
+      id,
+      rank: i + 1,
+      distance: 0.1 * (i + 1),
+      list: 11,
+      estimate: 0.11 * (i + 1),
+      estimate_rank: i + 2,
+      true_rank: i + 1,
+    })),
     missed: [
       {
         id: ids[8],

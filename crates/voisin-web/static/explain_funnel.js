@@ -11,14 +11,12 @@ export function funnel(told) {
     { name: "candidates", value: counts.candidates, words: "good enough to look at again" },
     { name: "refined", value: counts.refined, words: "ranked again by better vectors" },
     { name: "found", value: counts.found, words: "are the answer" },
-  ].filter(
-    (stage) =>
-      stage.value != null &&
-      (stage.value > 0 || stage.name === "found") &&
-      // Without a refinement there are no candidates apart from what was found.
-      !(stage.name === "candidates" && counts.candidates === counts.refined && counts.refined > 0) &&
-      !(["candidates", "refined"].includes(stage.name) && counts.refined === counts.found),
-  );
+  ].filter((stage) => {
+    // Without a refinement the candidates are what was found; with one they are what was refined.
+    if (stage.name === "refined") return counts.refined > 0 && counts.refined !== counts.found;
+    if (stage.name === "candidates") return counts.candidates > 0 && counts.candidates !== (counts.refined || counts.found);
+    return stage.value != null;
+  });
   const most = Math.log(Math.max(2, n + 1));
   return h(
     "ol",
