@@ -150,7 +150,8 @@ impl ModelArgs {
     }
 
     #[cfg(feature = "onnx")]
-    fn options(&self) -> Options {
+    /// How they are used.
+    pub fn options(&self) -> Options {
         let how = self.how.clone();
         Options {
             preset: how.preset,
@@ -176,7 +177,8 @@ impl ModelArgs {
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn options(&self) -> Options {
+    /// How they are used.
+    pub fn options(&self) -> Options {
         Options { text_model: self.text_model.clone(), tokenizer: self.tokenizer.clone() }
     }
 }

@@ -12,6 +12,7 @@ use voisin_web::collection::{Collection, CollectionSpec};
 use voisin_web::{Kind, Options, Server, WebError};
 
 use crate::common::Context;
+use crate::embed::ModelArgs;
 use crate::fail::{DATA, Fail, Result, USAGE};
 use crate::outcome::{Outcome, count, things};
 
@@ -20,6 +21,7 @@ const EXAMPLES: &str = "Examples:
   voisin serve index --images photos                  (an index whose ids are paths of images)
   voisin serve x.index --names names.txt --labels labels.csv --images photos --features f.npy
   voisin serve --collection icons=data/icons --collection trips=photos
+  voisin serve photos --model clip-image.onnx --text-model clip-text.onnx --preset clip   (texts find images too)
   voisin serve photos --host 0.0.0.0                  (for others too; prints an address with a token)
 
 Ctrl-C stops it. /api/openapi.json describes the API, /metrics is for Prometheus.";
@@ -50,9 +52,6 @@ pub struct Serve {
     /// The vectors that the index was made of, for searches by id and exact comparisons
     #[arg(long, value_name = "FILE", help_heading = "Options of a single collection")]
     features: Option<String>,
-    /// ONNX model that makes vectors of images
-    #[arg(long, value_name = "FILE", help_heading = "Options of a single collection")]
-    model: Option<PathBuf>,
     /// Folder where the index of a folder is kept [default: beside it]
     #[arg(long, value_name = "DIR", help_heading = "Options of a single collection")]
     keep: Option<PathBuf>,
@@ -69,6 +68,8 @@ pub struct Serve {
     /// Let the page search by the address of an image on the web (public addresses only)
     #[arg(long)]
     allow_urls: bool,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Take the page from this folder instead of the binary
     #[arg(long = "static", value_name = "DIR", hide = true)]
     folder: Option<PathBuf>,
@@ -149,7 +150,8 @@ impl Serve {
             ("--labels", self.labels.is_some()),
             ("--texts", self.texts.is_some()),
             ("--features", self.features.is_some()),
-            ("--model", self.model.is_some()),
+            ("--model", self.models.model.is_some()),
+            ("--text-model", self.models.text_model.is_some()),
             ("--keep", self.keep.is_some()),
         ];
         match (&mut specs[..], single.iter().find(|(_, given)| *given)) {
@@ -161,7 +163,8 @@ impl Serve {
                     labels: self.labels.clone(),
                     texts: self.texts.clone(),
                     features: self.features.clone(),
-                    model: self.model.clone(),
+                    model: self.models.model.clone(),
+                    options: self.models.options(),
                     keep: self.keep.clone(),
                     ..one.clone()
                 };
