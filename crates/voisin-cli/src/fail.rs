@@ -51,7 +51,7 @@ impl Fail {
     pub fn name_command(&mut self, name: &str) {
         if self.code == STOPPED {
             self.hint = Some(match name {
-                "embed" => "run the same command again to go on where it was".into(),
+                "embed" | "serve" => "run the same command again to go on where it was".into(),
                 "exact" | "pair" => "the same command with -o FILE goes on where it was".into(),
                 "build" | "ilias" | "job" | "merge" => "run the same command again to go on where it was".into(),
                 _ => "nothing was changed; run the same command again".into(),

@@ -6,13 +6,13 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, json_of};
+use super::answer::{Answer, Refused, json_of};
 use super::app::{Shared, Shelf, query_of};
 use super::kept::quoted;
-use crate::collection::{Ask, Asks, Params, Query};
+use crate::collection::{Ask, Asks, Comparison, Hit, Params, Query};
 use crate::{Kind, WebError};
 
 /// Neighbours at most.
@@ -23,7 +23,7 @@ const K: u64 = 20;
 const MOST_REFINE: u64 = 10_000;
 /// Characters of a text at most.
 const MOST_TEXT: usize = 10_000;
-/// Values of a vector shown by `explain` as a map.
+/// The maps that `explain` draws.
 const MAPS: [&str; 3] = ["pca", "tsne", "none"];
 
 /// What a request says.
@@ -43,6 +43,35 @@ pub struct Asked {
     label: Option<String>,
     exact: bool,
     map: Option<String>,
+}
+
+/// What a search answers.
+#[derive(Serialize)]
+struct SearchAnswer<'a> {
+    query: Option<&'a str>,
+    hits: &'a [Hit],
+    lists: u64,
+    scanned: u64,
+    seconds: Times,
+    spec: &'a str,
+    metric: &'a str,
+    nprobe: u64,
+}
+
+/// Seconds of making the vector, of the search alone, of the whole answer.
+#[derive(Serialize)]
+struct Times {
+    query: f64,
+    search: f64,
+    total: f64,
+}
+
+/// What a comparison answers.
+#[derive(Serialize)]
+struct CompareAnswer<'a> {
+    query: Option<&'a str>,
+    #[serde(flatten)]
+    both: &'a Comparison,
 }
 
 /// A query, and the key under which it is kept (none for the items of a collection).
@@ -106,8 +135,7 @@ pub async fn compare(State(app): State<Shared>, headers: HeaderMap, body: Body) 
     for found in [&both.approximate, &both.exact] {
         app.metrics.searched(&shelf.facts.name, found.scanned, found.seconds);
     }
-    let (approximate, exact) = (&both.approximate, &both.exact);
-    Ok(json_of(&json!({"query": made.key, "approximate": approximate, "exact": exact, "recall": both.recall})))
+    Ok(json_of(&CompareAnswer { query: made.key.as_deref(), both: &both }))
 }
 
 /// `POST /api/explain`.
@@ -142,15 +170,20 @@ async fn found(app: &Shared, shelf: &Shelf, made: Made, params: Params, began: I
         (false, true) => found.lists,
         (false, false) => probe as u64,
     };
-    let seconds = json!({"query": made.seconds, "search": found.seconds, "total": began.elapsed().as_secs_f64()});
-    Ok(json_of(&json!({
-        "query": made.key, "hits": found.hits, "lists": found.lists, "scanned": found.scanned, "seconds": seconds,
-        "spec": facts.spec, "metric": facts.metric, "nprobe": nprobe,
-    })))
+    Ok(json_of(&SearchAnswer {
+        query: made.key.as_deref(),
+        hits: &found.hits,
+        lists: found.lists,
+        scanned: found.scanned,
+        seconds: Times { query: made.seconds, search: found.seconds, total: began.elapsed().as_secs_f64() },
+        spec: &facts.spec,
+        metric: &facts.metric,
+        nprobe,
+    }))
 }
 
 /// A vector of what is asked, kept under a key where it is no item's.
-async fn make(app: &Shared, shelf: &Shelf, asked: &Asked) -> Result<Made, super::answer::Refused> {
+async fn make(app: &Shared, shelf: &Shelf, asked: &Asked) -> Result<Made, Refused> {
     let (facts, asks) = (&shelf.facts, &shelf.facts.asks);
     let collection = Arc::clone(&shelf.collection);
     let query = match asked.one()? {
@@ -194,12 +227,7 @@ async fn make(app: &Shared, shelf: &Shelf, asked: &Asked) -> Result<Made, super:
 }
 
 /// A vector of an uploaded image; its width and height as a person sees it.
-async fn make_of_image(
-    app: &Shared,
-    shelf: &Shelf,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(Made, (u32, u32)), super::answer::Refused> {
+async fn make_of_image(app: &Shared, shelf: &Shelf, headers: &HeaderMap, body: Body) -> Result<(Made, (u32, u32)), Refused> {
     let upload = app.bodies.image(headers, body).await?;
     app.metrics.uploaded(upload.bytes.len());
     let collection = Arc::clone(&shelf.collection);

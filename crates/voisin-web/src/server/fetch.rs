@@ -80,6 +80,9 @@ impl Fetcher {
                 WebError::new(Kind::Unreadable, message).hint("give the address of the image itself, not of a page with it")
             );
         }
+        if response.body().content_length().is_some_and(|n| n > MAX_UPLOAD as u64) {
+            return Err(failed(address, Error::BodyExceedsLimit(MAX_UPLOAD as u64)));
+        }
         response.body_mut().with_config().limit(MAX_UPLOAD as u64).read_to_vec().map_err(|e| failed(address, e))
     }
 }
