@@ -14,7 +14,8 @@ export function funnel(told) {
   ].filter((stage) => {
     // Without a refinement the candidates are what was found; with one they are what was refined.
     if (stage.name === "refined") return counts.refined > 0 && counts.refined !== counts.found;
-    if (stage.name === "candidates") return counts.candidates > 0 && counts.candidates !== (counts.refined || counts.found);
+    if (stage.name === "candidates")
+      return counts.candidates > 0 && counts.candidates !== (counts.refined || counts.found);
     return stage.value != null;
   });
   const most = Math.log(Math.max(2, n + 1));

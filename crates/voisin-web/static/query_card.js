@@ -17,7 +17,7 @@ function look(ctx, step) {
       text: item?.text,
       item,
       picture: ctx.facts.shows === "images" && item?.image !== false ? api.thumbnail(ctx.facts.name, step.id) : null,
-      sign: "text",
+      sign: ctx.facts.shows === "texts" ? "text" : "search",
     };
   }
   if (step.text != null) return { name: step.text, picture: null, sign: "text" };
