@@ -30,18 +30,14 @@ pub fn named(inputs: &[String]) -> Result<Option<Graph>> {
     Ok(faiss_file(inputs).map(faiss::open_graph).transpose()?.flatten())
 }
 
-fn spec(graph: &Graph) -> String {
-    format!("HNSW{},Flat", graph.shape().1 / 2)
-}
-
 /// What it is.
 pub fn info(graph: &Graph, name: &str, o: &mut Outcome) {
     let (levels, most) = graph.shape();
     let (n, d) = (count(graph.len() as u64), graph.dim());
-    o.set("spec", spec(graph)).set("n", graph.len()).set("d", d).set("metric", graph.metric().name());
+    o.set("spec", graph.spec()).set("n", graph.len()).set("d", d).set("metric", graph.metric().name());
     o.set("levels", levels).set("ef", graph.ef()).set("neighbours", most);
     o.line(format!("{name}  a file of FAISS: a graph, searched as it is"));
-    o.line(format!("spec     {}", spec(graph)));
+    o.line(format!("spec     {}", graph.spec()));
     o.line(format!("vectors  {n} x {d}, {}", graph.metric()));
     o.line(format!("graph    {levels} levels, up to {most} neighbours on the lowest; ef {} where no --ef is given", graph.ef()));
 }
@@ -83,7 +79,7 @@ pub fn search(graph: &Graph, ask: &Ask<'_>, cx: &Context) -> Result<Outcome> {
     let (n, ef) = (rows.n().max(1) as f64, ask.ef.unwrap_or(graph.ef()));
     let mut o = Outcome::new("search");
     o.set("n", graph.len()).set("d", d).set("queries", rows.n()).set("k", ask.k).set("ef", ef.max(ask.k));
-    o.set("metric", graph.metric().name()).set("spec", spec(graph));
+    o.set("metric", graph.metric().name()).set("spec", graph.spec());
     let speed = n / seconds.max(1e-9);
     o.set("queries_per_second", round(speed, 3)).set("scanned_per_query", round(compared as f64 / n, 1));
     o.line(format!(
@@ -101,7 +97,7 @@ pub fn search(graph: &Graph, ask: &Ask<'_>, cx: &Context) -> Result<Outcome> {
     let run = Run {
         data: ask.name.into(),
         n: graph.len() as u64,
-        algorithm: spec(graph),
+        algorithm: graph.spec(),
         params: &how,
         seconds,
         build_seconds: f64::NAN,

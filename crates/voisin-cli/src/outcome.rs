@@ -40,6 +40,8 @@ const ORDER: [&str; 27] = [
 pub struct Outcome {
     json: Map<String, Value>,
     text: String,
+    /// What standard output shows in place of the object.
+    instead: Option<String>,
     code: u8,
     said: bool,
 }
@@ -51,7 +53,7 @@ impl Outcome {
         json.insert("command".into(), command.into());
         json.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         json.insert("threads".into(), rayon::current_num_threads().into());
-        Outcome { json, text: String::new(), code: 0, said: false }
+        Outcome { json, text: String::new(), instead: None, code: 0, said: false }
     }
 
     /// Of a command that has said all while it ran.
@@ -87,13 +89,19 @@ impl Outcome {
         self
     }
 
+    /// Shows this on stdout in place of the object, and the lines on stderr.
+    pub fn instead(&mut self, text: String) -> &mut Self {
+        self.instead = Some(text);
+        self
+    }
+
     /// Prints the object on stdout and the lines on stderr, or the lines alone on stdout; the exit code.
     pub fn print(mut self, as_json: bool, quiet: bool) -> u8 {
         if self.said {
             return self.code;
         }
         let mut out = std::io::stdout().lock();
-        let written = if as_json {
+        let written = if as_json || self.instead.is_some() {
             if !quiet {
                 let _ = std::io::stderr().write_all(self.text.as_bytes());
             }
@@ -107,7 +115,7 @@ impl Outcome {
                 }
             }
             sorted.extend(self.json);
-            writeln!(out, "{}", Value::Object(sorted))
+            writeln!(out, "{}", self.instead.unwrap_or_else(|| Value::Object(sorted).to_string()))
         } else {
             out.write_all(self.text.as_bytes())
         };

@@ -1,5 +1,7 @@
 //! `voisin search`: queries against an index.
 
+mod explain;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,9 +15,7 @@ use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::change::id_list;
-use crate::common::{
-    AdaptArgs, Bad, Context, check_k, id_lines, open_indexes, open_queries, parse_metric, parse_recall, several,
-};
+use crate::common::{AdaptArgs, Bad, Context, check_k, id_lines, open_queries, parse_metric, parse_recall, several};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, round, time};
@@ -33,7 +33,9 @@ const EXAMPLES: &str = "Examples:
   voisin search ivfpq.index --queries queries.npy --nprobe 4 -o result.npz   (a file of FAISS)
   voisin search part-0 part-1 --queries queries.h5 --nprobe 16 -o result.h5  (indexes of one model)
   voisin search parts --queries queries.h5 --nprobe 16 -o result.h5          (a folder of them)
-  voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)";
+  voisin search index --queries queries.h5 --mode single --threads 1 --json  (latencies)
+  voisin search index --id 17 --nprobe 4 --explain                           (how it searched)
+  voisin search x.index --id 17 --features features.npy --explain why.json --map pca";
 
 /// Queries in a call of the batch mode: enough for the products, few enough to be stopped.
 const BATCH: usize = 1 << 16;
@@ -111,6 +113,8 @@ pub struct Search {
     adapt: Option<PathBuf>,
     #[command(flatten)]
     save: SaveArgs,
+    #[command(flatten)]
+    how: explain::ExplainArgs,
 }
 
 /// The queries that can be ranked, and where they stood.
@@ -140,18 +144,13 @@ impl Search {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         self.save.check([&self.queries[..]])?;
         voisin::keep_freed_memory(64 << 20);
+        if self.how.asked() {
+            return self.explained(cx);
+        }
         if let Some(graph) = crate::graph::named(&self.dirs)? {
             return self.in_graph(&graph, cx);
         }
-        if let Some(ef) = self.ef {
-            let message = format!("ef = {ef}: {} is no graph", several(&self.dirs));
-            return Err(Fail::usage(message, "leave --ef out; --nprobe says how many lists are visited"));
-        }
-        let index = open_indexes(&self.dirs)?;
-        if let Some(metric) = self.metric.filter(|m| *m != index.metric()) {
-            let message = format!("metric = {metric}: {} was built for {}", several(&self.dirs), index.metric());
-            return Err(Fail::usage(message, "leave --metric out, or build an index for this metric"));
-        }
+        let index = self.opened_index()?;
         check_k(self.k, index.len(), &several(&self.dirs))?;
         let truth = self.truth.as_deref().map(|f| read_neighbors(f, Some(self.k))).transpose()?;
         let opened = cx.elapsed();
@@ -181,7 +180,7 @@ impl Search {
         self.remarks(&neighbors, &asked, Some(few).filter(|f| *f < self.k as u64), all, &mut o);
         let begun = cx.elapsed();
         let base_ids = base_names(&index, &neighbors)?;
-        let how = self.how(&params);
+        let how = self.as_text(&params);
         let run = Run {
             data: several(&self.dirs),
             n: index.len(),
@@ -242,10 +241,20 @@ impl Search {
         o
     }
 
-    fn in_graph(&self, graph: &voisin::graph::Graph, cx: &Context) -> Result<Outcome> {
+    /// Refuses what graphs do not know.
+    fn check_graph(&self) -> Result<()> {
         let lists = self.nprobe.is_some() || self.recall.is_some() || self.mass.is_some() || self.refine.is_some();
-        let rows = !self.id.is_empty() || self.allow.is_some() || self.deny.is_some() || self.exclude_self;
+        let rows = self.allow.is_some() || self.deny.is_some();
         if lists || rows || self.expand.is_some() || self.adapt.is_some() || self.mode == ModeArg::Single {
+            let message = format!("{} is a graph, which is searched with --queries, -k and --ef alone", several(&self.dirs));
+            return Err(Fail::usage(message, "leave the other options out; a larger --ef finds more"));
+        }
+        Ok(())
+    }
+
+    fn in_graph(&self, graph: &voisin::graph::Graph, cx: &Context) -> Result<Outcome> {
+        self.check_graph()?;
+        if !self.id.is_empty() || self.exclude_self {
             let message = format!("{} is a graph, which is searched with --queries, -k and --ef alone", several(&self.dirs));
             return Err(Fail::usage(message, "leave the other options out; a larger --ef finds more"));
         }
@@ -286,7 +295,7 @@ impl Search {
     }
 
     /// How it was searched, as a result file says it.
-    fn how(&self, params: &SearchParams) -> String {
+    fn as_text(&self, params: &SearchParams) -> String {
         let mut how = format!("k={}", self.k);
         match self.recall {
             Some(target) => how += &format!(" recall={target}"),

@@ -51,6 +51,6 @@ pub use raw::{Layout, RawSource, spec_name};
 pub use relevant::{Judgements, Relevant, read_relevant, read_relevant_file};
 pub use results::{AttrValue, RESULT_ENDINGS, ResultFile, ResultLayout, check_result_path, write_results};
 pub use state::{Tensor, read_state, read_state_file, write_state};
-pub use strings::{StringRole, Strings, read_strings};
+pub use strings::{StringRole, Strings, read_strings, read_strings_file};
 pub use truth::{DistanceKind, Truth, comparable, read_neighbors};
 pub use write::{Encoder, stream, wanted_elem};

@@ -35,13 +35,36 @@ impl StringRole {
     fn columns(self) -> &'static [&'static str] {
         match self {
             StringRole::Names => &[
-                "name", "names", "file", "files", "filename", "filenames", "path", "paths", "image_path", "image", "images", "url",
-                "title", "index", "id", "ids",
+                "name",
+                "names",
+                "file",
+                "files",
+                "filename",
+                "filenames",
+                "path",
+                "paths",
+                "image_path",
+                "image",
+                "images",
+                "url",
+                "title",
+                "index",
+                "id",
+                "ids",
             ],
             StringRole::Labels => &["label", "labels", "class", "classes", "category", "categories", "target", "targets"],
-            StringRole::Texts => {
-                &["text", "texts", "caption", "captions", "description", "descriptions", "sentence", "sentences", "title", "titles"]
-            }
+            StringRole::Texts => &[
+                "text",
+                "texts",
+                "caption",
+                "captions",
+                "description",
+                "descriptions",
+                "sentence",
+                "sentences",
+                "title",
+                "titles",
+            ],
         }
     }
 }
@@ -63,8 +86,15 @@ const KEYS: [&str; 10] = ["id", "ids", "index", "path", "paths", "file", "filena
 /// [`Error::Format`] for a file that holds no such strings, or several columns of which none has a usual name.
 pub fn read_strings(spec: &str, role: StringRole, rows: u64) -> Result<Strings> {
     let FileSpec { path, dataset } = FileSpec::parse(spec);
-    let file = Arc::new(InFile::open(&path)?);
-    let name = dataset.as_deref();
+    read_strings_file(Arc::new(InFile::open(&path)?), dataset.as_deref(), role, rows)
+}
+
+/// As [`read_strings`] for a file that is open already.
+///
+/// # Errors
+/// As [`read_strings`].
+pub fn read_strings_file(file: Arc<InFile>, name: Option<&str>, role: StringRole, rows: u64) -> Result<Strings> {
+    let path = file.path().to_owned();
     let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     match &ending[..] {
         "csv" => return table(&file, ',', name, role, rows),
@@ -82,7 +112,10 @@ pub fn read_strings(spec: &str, role: StringRole, rows: u64) -> Result<Strings> 
         },
     }
     if let Some(name) = name {
-        return Err(Error::format(&path, format!("`{name}`: a {} file has no named parts", if ending == "json" { "json" } else { "text" })));
+        return Err(Error::format(
+            &path,
+            format!("`{name}`: a {} file has no named parts", if ending == "json" { "json" } else { "text" }),
+        ));
     }
     let text = text(&file)?;
     if ending == "json" { of_json(&path, &text) } else { lines(&text) }
@@ -165,7 +198,10 @@ fn of_hdf5(file: Arc<InFile>, name: Option<&str>, role: StringRole) -> Result<St
     })?;
     let Some((elem, big)) = found.elem else { return hdf5::read_strings(&file, found) };
     if found.dataset.ndim() != 1 {
-        return Err(Error::format(file.path(), format!("`{}` has {} axes where a list is expected", found.name, found.dataset.ndim())));
+        return Err(Error::format(
+            file.path(),
+            format!("`{}` has {} axes where a list is expected", found.name, found.dataset.ndim()),
+        ));
     }
     let bytes = hdf5::stored_bytes(&file, found, elem.size())?;
     whole_numbers(file.path(), &bytes, elem, big)

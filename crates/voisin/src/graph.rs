@@ -37,7 +37,22 @@ pub struct Graph {
 
 /// A vector by its key, nearest first, the smaller number on a tie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Near(f32, u32);
+pub(crate) struct Near(pub(crate) f32, pub(crate) u32);
+
+/// Who follows a walk; `()` does not.
+pub(crate) trait Follow {
+    /// The walk stands at a vector of a level.
+    fn stands(&mut self, level: usize, at: Near) {
+        let _ = (level, at);
+    }
+
+    /// On level 0 a vector is met for the first time, as a neighbour of another.
+    fn meets(&mut self, vector: u32, from: u32) {
+        let _ = (vector, from);
+    }
+}
+
+impl Follow for () {}
 
 impl Eq for Near {}
 
@@ -167,6 +182,38 @@ impl Graph {
     /// k or ef of 0, another dimension, queries that cannot be ranked.
     pub fn search(&self, queries: Vectors<'_>, k: usize, ef: Option<usize>) -> Result<(Neighbors, u64)> {
         let ef = ef.unwrap_or(self.ef);
+        self.check(queries, k, ef)?;
+        let one = |seen: &mut Seen, q: &[f32]| self.one(q, k, ef.max(k), seen, &mut ());
+        let rows: Vec<(Vec<(f64, u64)>, u64)> = queries.data().par_chunks(queries.d()).map_init(Seen::default, one).collect();
+        let mut found = Neighbors::new(k);
+        let mut compared = 0;
+        for (row, count) in rows {
+            found.push_row(row.into_iter().map(|(key, id)| (self.metric.report(key) as f32, id)));
+            compared += count;
+        }
+        Ok((found, compared))
+    }
+
+    /// Keys and ids of what a search for one query finds, and how many vectors it compares, followed by `follow`.
+    pub(crate) fn walk(&self, q: &[f32], k: usize, ef: usize, follow: &mut impl Follow) -> (Vec<(f64, u64)>, u64) {
+        self.one(q, k, ef.max(k), &mut Seen::default(), follow)
+    }
+
+    /// The id of a vector.
+    pub(crate) fn id(&self, i: usize) -> u64 {
+        self.ids.as_ref().map_or(i as u64, |ids| ids[i])
+    }
+
+    /// The vector with an id; `None` if there is none. Cost: a look at every id, where these are not the vectors' numbers.
+    pub fn vector_of(&self, id: u64) -> Option<&[f32]> {
+        let i = match &self.ids {
+            None => (id < self.len() as u64).then_some(id as usize),
+            Some(ids) => ids.iter().position(|i| *i == id),
+        };
+        i.map(|i| self.rows.row(i))
+    }
+
+    pub(crate) fn check(&self, queries: Vectors<'_>, k: usize, ef: usize) -> Result<()> {
         for (name, value) in [("k", k), ("ef", ef)] {
             if value == 0 {
                 return Err(Error::param(name, 0, "at least 1"));
@@ -179,15 +226,7 @@ impl Graph {
         if let Some(&(row, what)) = screen(queries, self.metric).first() {
             return Err(Error::BadRow { name: "queries".into(), row: row as u64, what });
         }
-        let one = |seen: &mut Seen, q: &[f32]| self.one(q, k, ef.max(k), seen);
-        let rows: Vec<(Vec<(f64, u64)>, u64)> = queries.data().par_chunks(queries.d()).map_init(Seen::default, one).collect();
-        let mut found = Neighbors::new(k);
-        let mut compared = 0;
-        for (row, count) in rows {
-            found.push_row(row.into_iter().map(|(key, id)| (self.metric.report(key) as f32, id)));
-            compared += count;
-        }
-        Ok((found, compared))
+        Ok(())
     }
 
     fn key(&self, q: &[f32], i: u32) -> f32 {
@@ -202,7 +241,7 @@ impl Graph {
         self.edges.neighbours[from + a..from + b].iter().take_while(|e| **e >= 0).map(|e| *e as u32)
     }
 
-    fn one(&self, q: &[f32], k: usize, ef: usize, seen: &mut Seen) -> (Vec<(f64, u64)>, u64) {
+    fn one(&self, q: &[f32], k: usize, ef: usize, seen: &mut Seen, follow: &mut impl Follow) -> (Vec<(f64, u64)>, u64) {
         if self.is_empty() {
             return (vec![], 0);
         }
@@ -212,6 +251,7 @@ impl Graph {
         for level in (1..self.edges.levels[entry as usize] as usize).rev() {
             loop {
                 let before = best;
+                follow.stands(level, best);
                 for e in self.neighbours(before.1, level) {
                     // an edge may lead to a vector that does not reach this level in a damaged file only
                     if self.edges.levels[e as usize] as usize > level {
@@ -224,18 +264,24 @@ impl Graph {
                 }
             }
         }
-        let found = self.best_first(q, best, ef, seen, &mut compared);
+        let found = self.best_first(q, best, ef, (seen, follow), &mut compared);
         let mut top = TopK::new(k);
         let norm = self.metric.exact_norm(q);
         for Near(_, i) in found {
-            let id = self.ids.as_ref().map_or(i as u64, |ids| ids[i as usize]);
-            top.push(self.metric.exact_key_of(q, norm, self.rows.row(i as usize)), id);
+            top.push(self.metric.exact_key_of(q, norm, self.rows.row(i as usize)), self.id(i as usize));
         }
         (top.into_sorted(), compared)
     }
 
     /// The `ef` nearest vectors met on level 0: the nearest vector not yet looked around is next, until it is farther than all.
-    fn best_first(&self, q: &[f32], from: Near, ef: usize, seen: &mut Seen, compared: &mut u64) -> BinaryHeap<Near> {
+    fn best_first(
+        &self,
+        q: &[f32],
+        from: Near,
+        ef: usize,
+        (seen, follow): (&mut Seen, &mut impl Follow),
+        compared: &mut u64,
+    ) -> BinaryHeap<Near> {
         seen.begin(self.len());
         seen.first(from.1);
         let mut next = BinaryHeap::from([Reverse(from)]);
@@ -245,11 +291,13 @@ impl Graph {
             if found.len() >= ef && found.peek().is_some_and(|worst| at > *worst) {
                 break;
             }
+            follow.stands(0, at);
             fresh.clear();
             fresh.extend(self.neighbours(at.1, 0).filter(|e| seen.first(*e)));
             fresh.iter().for_each(|e| prefetch(self.rows.row(*e as usize)));
             *compared += fresh.len() as u64;
             for &e in &fresh {
+                follow.meets(e, at.1);
                 let near = Near(self.key(q, e), e);
                 if found.len() < ef || found.peek().is_some_and(|worst| near < *worst) {
                     next.push(Reverse(near));

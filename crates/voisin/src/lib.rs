@@ -27,6 +27,7 @@ mod encode;
 mod error;
 pub mod eval;
 pub mod exact;
+pub mod explain;
 pub mod graph;
 mod id_set;
 pub mod index;

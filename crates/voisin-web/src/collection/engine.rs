@@ -67,8 +67,8 @@ impl Lists {
         let _ = index.search(Vectors::new(&queries, d), &SearchParams { k: 1, ..SearchParams::default() });
     }
 
-    /// The nearest by the lists that the question says, or by all of them.
-    pub fn ask(&self, q: Question<'_>, rows: &Rows, nprobe: usize) -> Result<Answer, WebError> {
+    /// How the index is searched for a question: by the lists that it says, or by all of them.
+    pub fn params(&self, q: Question<'_>, rows: &Rows, nprobe: usize) -> Result<SearchParams, WebError> {
         let filter = q.class.map(|c| self.filter(c, rows)).transpose()?;
         let (n, k) = (self.index.len() as usize, q.params.k);
         let mut params = SearchParams { k, nprobe, filter, exclude: q.own.map(|own| vec![own]), ..SearchParams::default() };
@@ -78,6 +78,12 @@ impl Lists {
         } else {
             (params.recall, params.refine) = (q.params.recall, q.params.refine.unwrap_or(0));
         }
+        Ok(params)
+    }
+
+    /// The nearest.
+    pub fn ask(&self, q: Question<'_>, rows: &Rows, nprobe: usize) -> Result<Answer, WebError> {
+        let params = self.params(q, rows, nprobe)?;
         let found = self.index.search(Vectors::new(q.vector, self.index.dim()), &params)?;
         let (ids, distances) = (found.neighbors.ids(0), found.neighbors.distances(0));
         let hits = ids.iter().copied().zip(distances.iter().copied()).collect();
@@ -125,7 +131,7 @@ impl Engine {
     pub fn spec(&self) -> String {
         match self {
             Engine::Lists(l) => l.index.spec().to_string(),
-            Engine::Graph(g) => format!("HNSW{},Flat", g.shape().1 / 2),
+            Engine::Graph(g) => g.spec(),
         }
     }
 
@@ -187,8 +193,7 @@ impl Engine {
     pub fn vector(&self, number: u64) -> Result<Option<Vec<f32>>, WebError> {
         match self {
             Engine::Lists(l) => Ok(l.index.vector_of(number)?),
-            // a graph has a flat index of its vectors beside it
-            Engine::Graph(_) => Ok(None),
+            Engine::Graph(g) => Ok(g.vector_of(number).map(<[f32]>::to_vec)),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod beside;
 mod engine;
+mod explain;
 mod folder;
 mod gallery;
 mod keep;
@@ -102,14 +103,6 @@ impl Collection {
             image: self.pictures.path(row).is_some(),
             id,
         }
-    }
-
-    /// How the index searched, as JSON.
-    ///
-    /// # Errors
-    /// As [`Collection::search`].
-    pub fn explain(&self, _query: &Query, _params: &Params, _map: &str) -> Result<serde_json::Value, WebError> {
-        Err(WebError::new(Kind::Unable, self.facts.asks.explain.clone().unwrap_or_default()))
     }
 
     /// The image of an item: its bytes as they are and their content type.

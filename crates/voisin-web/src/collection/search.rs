@@ -89,7 +89,7 @@ impl Collection {
         Ok(Found { hits: hits.map(hit).collect(), lists: answer.lists, scanned: answer.scanned, seconds })
     }
 
-    fn question<'a>(&self, query: &'a Query, params: &'a Params) -> Result<Question<'a>, WebError> {
+    pub(super) fn question<'a>(&self, query: &'a Query, params: &'a Params) -> Result<Question<'a>, WebError> {
         self.check_vector(&query.vector)?;
         let own = query.own.as_ref().map(|id| self.row(id)).transpose()?;
         let most = (self.rows.len() - usize::from(own.is_some())).min(MOST);

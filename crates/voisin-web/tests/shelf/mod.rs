@@ -3,7 +3,7 @@
 
 use image::{Rgb, RgbImage};
 use std::path::{Path, PathBuf};
-use voisin_web::collection::CollectionSpec;
+use voisin_web::collection::{Collection, CollectionSpec, Page, Params};
 
 /// A collection of one path.
 pub fn spec(path: &Path) -> CollectionSpec {
@@ -29,4 +29,26 @@ pub fn picture(path: &Path, width: u32, height: u32, colour: [u8; 3], i: u8) {
         Rgb(if inside { colour.map(|c| c / 2) } else { colour })
     };
     RgbImage::from_fn(width, height, pixel).save(path).unwrap();
+}
+
+pub fn params(k: usize) -> Params {
+    Params { k, nprobe: None, recall: None, refine: None, label: None, exact: false }
+}
+
+pub fn page(limit: u64) -> Page {
+    Page { limit, ..Page::default() }
+}
+
+pub fn ids(c: &Collection) -> Vec<String> {
+    c.items(&page(500)).unwrap().items.into_iter().map(|i| i.id).collect()
+}
+
+/// A folder of pictures: red, green, blue and grey squares in folders of their colour.
+pub fn colours(dir: &Path) {
+    for (c, colour) in [[250, 10, 10], [10, 250, 10], [10, 10, 250], [120, 120, 120]].iter().enumerate() {
+        for i in 0..4u8 {
+            let name = ["red", "green", "blue", "grey"][c];
+            picture(&dir.join(format!("{name}/{name}{i}.png")), 40 + 8 * u32::from(i), 40, *colour, i);
+        }
+    }
 }

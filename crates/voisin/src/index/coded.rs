@@ -6,6 +6,7 @@
 use super::filter::Filter;
 use super::opened::Opened;
 use super::scan::Queries;
+use super::trace::Trace;
 use crate::encode::Codec;
 use crate::encode::estimate::{Asked, Estimator, Hits, Limit, Run, Scratch, Shared};
 use crate::partition::{Partition, Routes};
@@ -222,6 +223,21 @@ impl<'a> Coded<'a> {
         self.found[q as usize].lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Tells what was compared with the first query, best first, and goes on with the best `keep`.
+    pub(super) fn show(&mut self, keep: usize, trace: &mut Trace) {
+        let (index, found) = (self.index, self.found[0].get_mut().unwrap_or_else(|e| e.into_inner()));
+        let id = |c: &Candidate| index.parts[c.part as usize].segment.id(c.at(index));
+        let mut best = Found { slack: found.slack, ..Found::new(keep) };
+        let mut all = std::mem::take(&mut found.rows);
+        all.sort_unstable_by(|a, b| a.rank.total_cmp(&b.rank).then_with(|| id(a).cmp(&id(b))));
+        all.iter().for_each(|c| best.push(*c));
+        best.shrink();
+        // where estimates do not decide, all that may be among the best go on
+        trace.kept = if best.slack > 0.0 { best.rows.len() } else { all.len().min(keep) };
+        trace.compared = all.iter().map(|c| (rank_key(index.manifest.metric, c.rank), id(c))).collect();
+        *found = best;
+    }
+
     /// The k neighbours of each query, best first: by their refinement vectors in f64 where there are any, else by rank.
     pub(super) fn finish(self, k: usize) -> Result<Vec<Vec<(f64, u64)>>> {
         let Coded { index, queries, found, .. } = self;
@@ -244,6 +260,15 @@ fn head(bytes: &[u8]) -> &[u8] {
 
 fn run_of<'a>(rows: &super::segment::Rows<'a>) -> Run<'a> {
     Run { bytes: rows.codes, n: rows.ids.len() }
+}
+
+/// The key that a rank estimates. Rows and queries have unit length under cosine: |q - x|² = 2 - 2 cos.
+fn rank_key(metric: Metric, rank: f32) -> f64 {
+    match metric {
+        Metric::Ip => rank as f64,
+        Metric::L2 => (rank as f64).max(0.0),
+        Metric::Cosine => 0.5 * (rank as f64).max(0.0),
+    }
 }
 
 /// The k best candidates by the vectors kept to refine them; where there are none, by what product codes decode to, or by rank.

@@ -44,6 +44,7 @@ mod segment_writer;
 mod small;
 mod store;
 mod targets;
+mod trace;
 mod verify;
 
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use params::{
 };
 pub use portable::{Portable, PortableCode, PortableList, import};
 pub use targets::{Calibration, Promise};
+pub(crate) use trace::{Seen, Trace};
 pub use verify::verify;
 
 use crate::partition::Partition;

@@ -1,6 +1,7 @@
 //! An index as it is on disk at one moment: manifest, model, segments and what is deleted in them.
 
 use super::deleted::Deleted;
+use super::filter::Filter;
 use super::kept::{Budget, Kept};
 use super::manifest::{IdKind, Manifest, SEGMENTS};
 use super::model::Model;
@@ -176,11 +177,14 @@ impl Opened {
 
     /// Vectors a list, without the deleted ones.
     pub(super) fn list_sizes(&self) -> Vec<u64> {
-        let size = |list| {
-            let rows = self.parts.iter().map(|p| (p, p.segment.rows_of(list)));
-            rows.map(|(p, r)| r.len() as u64 - p.deleted.within(r)).sum()
-        };
-        (0..self.spec.nlist()).map(size).collect()
+        (0..self.spec.nlist()).map(|list| self.list_size(list, None)).collect()
+    }
+
+    /// Vectors of a list that may be found: without the deleted ones, and those that a filter leaves out.
+    pub(super) fn list_size(&self, list: usize, filter: Option<&Filter>) -> u64 {
+        let rows =
+            self.parts.iter().enumerate().map(|(i, p)| (filter.map_or(&p.deleted, |f| f.part(i)), p.segment.rows_of(list)));
+        rows.map(|(skip, r)| r.len() as u64 - skip.within(r)).sum()
     }
 }
 

@@ -9,6 +9,7 @@ use super::filter::Filter;
 use super::found::{Candidate, Found, Query, offset, place};
 use super::opened::Opened;
 use super::segment::{RUN, Rows};
+use super::trace::Trace;
 use crate::encode::Codec;
 use crate::encode::scalar::Scalar;
 use crate::exact::pass::{self, Pass};
@@ -131,6 +132,21 @@ impl<'a> Scan<'a> {
 
     fn skip(&self, part: usize) -> &'a Deleted {
         self.filter.map_or(&self.index.parts[part].deleted, |f| f.part(part))
+    }
+
+    /// Tells what was compared with the first query, best first, and goes on with the best `keep`.
+    pub(super) fn show(&mut self, keep: usize, trace: &mut Trace) {
+        let query = self.query(0);
+        let mut found = self.lock(0);
+        found.settle(&query);
+        let all = std::mem::replace(&mut found.best, TopK::new(keep)).into_sorted();
+        all.iter().take(keep).for_each(|&(key, place)| found.best.push(key, place));
+        let id = |place: u64| match self.index.refine.is_some() {
+            true => self.index.parts[(place >> 32) as usize].segment.id(place as u32 as usize),
+            false => place,
+        };
+        trace.kept = all.len().min(keep);
+        trace.compared = all.into_iter().map(|(key, place)| (key, id(place))).collect();
     }
 
     /// The k neighbours of each query, best first.

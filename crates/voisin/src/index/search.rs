@@ -6,6 +6,7 @@ use super::params::{SearchParams, SearchResult};
 use super::scan::{Queries, Scan};
 use super::small;
 use super::targets::Plan;
+use super::trace::Trace;
 use crate::partition::{RouteParams, Routes};
 use crate::{Error, Metric, Neighbors, Result, Vectors, screen};
 use rayon::prelude::*;
@@ -34,7 +35,7 @@ impl Index {
         Ok(result)
     }
 
-    fn check(&self, queries: Vectors<'_>, params: &SearchParams) -> Result<()> {
+    pub(super) fn check(&self, queries: Vectors<'_>, params: &SearchParams) -> Result<()> {
         if params.k == 0 {
             return Err(Error::param("k", 0, "at least 1"));
         }
@@ -72,6 +73,27 @@ impl Index {
     }
 
     fn block(&self, rows: Vectors<'_>, first: usize, params: &SearchParams, result: &mut SearchResult) -> Result<()> {
+        for row in self.found(rows, first, params, result, None)? {
+            result.neighbors.push_row(row.into_iter().map(|(key, id)| (self.reported(key), id)));
+        }
+        Ok(())
+    }
+
+    /// A key as results say it.
+    pub(crate) fn reported(&self, key: f64) -> f32 {
+        let value = self.metric().report(key);
+        (if self.metric() == Metric::Cosine { value.max(0.0) } else { value }) as f32
+    }
+
+    /// Keys and ids of what each query finds, best first; `trace` is told what happens to the only query.
+    pub(super) fn found(
+        &self,
+        rows: Vectors<'_>,
+        first: usize,
+        params: &SearchParams,
+        result: &mut SearchResult,
+        trace: Option<&mut Trace>,
+    ) -> Result<Vec<Vec<(f64, u64)>>> {
         let opened = self.opened();
         let prepared = opened.prepared(rows, self.metric());
         let prepared = Vectors::new(&prepared, opened.code_d(rows.d()));
@@ -80,36 +102,46 @@ impl Index {
             None => params.exclude_self.then_some((first + q) as u64),
         };
         let queries = Queries { rows, prepared, exclude: &exclude };
-        let found = match params.filter.as_deref().and_then(|f| f.small()) {
-            Some(places) => self.among(places, &queries, params, result)?,
-            None => self.in_lists(&queries, params, result)?,
-        };
-        for row in found {
-            let report = |key: f64| {
-                let value = self.metric().report(key);
-                (if self.metric() == Metric::Cosine { value.max(0.0) } else { value }) as f32
-            };
-            result.neighbors.push_row(row.into_iter().map(|(key, id)| (report(key), id)));
+        match params.filter.as_deref().and_then(|f| f.small()) {
+            Some(places) => self.among(places, &queries, params, result),
+            None => self.in_lists(&queries, params, result, trace),
         }
-        Ok(())
     }
 
     /// Searches the lists that each query visits.
-    fn in_lists(&self, queries: &Queries<'_>, params: &SearchParams, result: &mut SearchResult) -> Result<Vec<Vec<(f64, u64)>>> {
+    fn in_lists(
+        &self,
+        queries: &Queries<'_>,
+        params: &SearchParams,
+        result: &mut SearchResult,
+        mut trace: Option<&mut Trace>,
+    ) -> Result<Vec<Vec<(f64, u64)>>> {
         let opened = self.opened();
         let filter = params.filter.as_deref();
         let plan = self.plan(params)?;
         let routes = self.routes(queries.prepared, params, plan);
         result.lists += routes.pairs() as u64;
         let keep = self.candidates(params.k, plan.map_or(params.refine, |p| p.refine));
+        // who watches wants to see every row that is compared, so none is dropped on the way
+        let hold = if trace.is_some() { keep.max(self.rows()) } else { keep };
+        if let Some(trace) = &mut trace {
+            trace.visited = routes.lists(0).iter().copied().zip(routes.scores(0).iter().copied()).collect();
+        }
         if let Some(code) = opened.codec.estimator() {
-            let coded = Coded::new(opened, queries, code, filter, keep)?;
+            let mut coded = Coded::new(opened, queries, code, filter, hold)?;
             result.scanned += coded.run(&routes)?;
+            trace.into_iter().for_each(|t| coded.show(keep, t));
             return coded.finish(params.k);
         }
-        let scan = Scan::new(opened, queries, filter, keep);
+        let mut scan = Scan::new(opened, queries, filter, hold);
         result.scanned += scan.run(&group(&routes, self.spec().nlist()))?;
+        trace.into_iter().for_each(|t| scan.show(keep, t));
         scan.finish(params.k)
+    }
+
+    /// Rows of all segments, deleted ones included.
+    fn rows(&self) -> usize {
+        self.opened().parts.iter().map(|p| p.segment.rows()).sum()
     }
 
     /// How many rows go on from the codes.

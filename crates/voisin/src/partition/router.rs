@@ -87,15 +87,20 @@ impl Router {
 
     /// How many of the lists, all of them in order, it takes to reach a probability.
     fn reached(&self, mass: f32, lists: &[u32], scores: &[f32]) -> usize {
+        let mut seen = 0.0;
+        let reached = |p: &f64| {
+            seen += p;
+            seen >= mass as f64
+        };
+        self.probabilities(lists, scores).iter().position(reached).map_or(lists.len(), |i| i + 1)
+    }
+
+    /// The probability of each of the lists, which must be all of them, from their scores.
+    pub(crate) fn probabilities(&self, lists: &[u32], scores: &[f32]) -> Vec<f64> {
         let logits: Vec<f64> = lists.iter().zip(scores).map(|(&l, &s)| (s + self.prior[l as usize]) as f64).collect();
         let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let all: f64 = logits.iter().map(|z| (z - top).exp()).sum();
-        let mut seen = 0.0;
-        let reached = |z: &f64| {
-            seen += (z - top).exp() / all;
-            seen >= mass as f64
-        };
-        logits.iter().position(reached).map_or(lists.len(), |i| i + 1)
+        logits.iter().map(|z| (z - top).exp() / all).collect()
     }
 
     /// Queries with their last value.

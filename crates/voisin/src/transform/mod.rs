@@ -5,7 +5,7 @@ mod pca;
 mod polar;
 
 pub(crate) use opq::opq;
-pub(crate) use pca::pca;
+pub(crate) use pca::{components, pca};
 
 use crate::partition::product::{Right, UNIT};
 use crate::{Matrix, Vectors};

@@ -44,7 +44,7 @@ pub(crate) fn pca(rows: Vectors<'_>, d_out: usize, centre: bool, watch: &dyn Wat
 type Components = Vec<(f64, Vec<f64>)>;
 
 /// The mean (zero without `centre`) and all components, largest variance first.
-pub(super) fn components(rows: Vectors<'_>, centre: bool, watch: &dyn Watch) -> Result<(Vec<f64>, Components)> {
+pub(crate) fn components(rows: Vectors<'_>, centre: bool, watch: &dyn Watch) -> Result<(Vec<f64>, Components)> {
     let d = rows.d();
     let mean = if centre { mean(rows) } else { vec![0.0; d] };
     let covariance = covariance(rows, &mean);

@@ -1,6 +1,7 @@
 //! Every spec under every metric: built, searched, changed, and compared with a plain f64 computation.
 
 mod coded;
+mod explained;
 mod filters;
 mod life;
 mod many;
