@@ -64,7 +64,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "T.onnx")]
     pub text_model: Option<PathBuf>,
     /// Tokenizer of the texts [default: tokenizer.json beside the model for texts]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "text_model")]
     pub tokenizer: Option<PathBuf>,
     #[cfg(feature = "onnx")]
     #[command(flatten)]
@@ -78,52 +78,52 @@ pub struct ModelArgs {
 struct HowArgs {
     /// Preparation: resnet (ImageNet classifiers), clip or dino [default: preprocessor_config.json beside the model, else
     /// resnet]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "model")]
     preset: Option<voisin_embed::Preset>,
     /// A preprocessor_config.json that lies elsewhere
-    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    #[arg(long, value_name = "FILE", conflicts_with = "preset", requires = "model")]
     preprocessor: Option<PathBuf>,
     /// Shorter side of the resized image (256), or height and width (224x224), or none
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", requires = "model")]
     resize: Option<voisin_embed::Resize>,
     /// The middle that the model sees: 224 or 224x160
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", requires = "model")]
     crop: Option<voisin_embed::Size>,
     /// nearest, box, bilinear, hamming, bicubic or lanczos, as Pillow has them
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "model")]
     filter: Option<voisin_embed::Filter>,
     /// What the bytes of a pixel are multiplied by [default: 1/255]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", requires = "model")]
     rescale: Option<f32>,
     /// Subtracted from red, green, blue then
-    #[arg(long, value_name = "R,G,B", value_parser = three)]
+    #[arg(long, value_name = "R,G,B", value_parser = three, requires = "model")]
     mean: Option<[f32; 3]>,
     /// What they are divided by
-    #[arg(long, value_name = "R,G,B", value_parser = three)]
+    #[arg(long, value_name = "R,G,B", value_parser = three, requires = "model")]
     std: Option<[f32; 3]>,
     /// nchw or nhwc [default: what the model says]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "model")]
     layout: Option<voisin_embed::Layout>,
     /// Input that takes images, where there are several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "model")]
     input: Option<String>,
     /// Output that is taken [default: image_embeds, or the first]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "model")]
     output: Option<String>,
     /// How the output becomes a vector: none (n, d), cls or mean of tokens, gap over height and width
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "model")]
     pooling: Option<voisin_embed::Pooling>,
     /// Leave vectors at the length that the model gives them
     #[arg(long)]
     no_normalise: bool,
     /// Output of the model for texts [default: text_embeds, sentence_embedding, or the first]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "text_model")]
     text_output: Option<String>,
     /// none, cls, eos (the last token) or mean [default: mean of tokens]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "text_model")]
     text_pooling: Option<voisin_embed::Pooling>,
     /// Tokens that a text is cut to [default: what model or tokenizer say, else 512]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "text_model")]
     max_tokens: Option<usize>,
     /// Images between two writes of what is finished; vectors do not depend on it [default: 64]
     #[arg(long, value_name = "N")]
@@ -149,8 +149,8 @@ impl ModelArgs {
         Ok(Embedder::open(self.model.as_deref(), &self.options())?)
     }
 
+    /// How images and texts are given to them.
     #[cfg(feature = "onnx")]
-    /// How they are used.
     pub fn options(&self) -> Options {
         let how = self.how.clone();
         Options {
@@ -176,8 +176,8 @@ impl ModelArgs {
         }
     }
 
+    /// The model for texts.
     #[cfg(not(feature = "onnx"))]
-    /// How they are used.
     pub fn options(&self) -> Options {
         Options { text_model: self.text_model.clone(), tokenizer: self.tokenizer.clone() }
     }

@@ -19,7 +19,7 @@ const WARM: u64 = 1 << 28;
 /// The approximate search.
 #[derive(Debug)]
 pub(super) enum Engine {
-    Lists(Lists),
+    Lists(Box<Lists>),
     Graph(Graph),
 }
 

@@ -132,7 +132,7 @@ impl<'a> Opening<'a> {
     fn of_index(from: &'a CollectionSpec, index: Index) -> Result<Opening<'a>, WebError> {
         let (rows, strings) = Rows::of_index(&index)?;
         let made_by = index.info().made_by;
-        Ok(Opening { strings, made_by, ..Opening::new(from, Engine::Lists(Lists::new(index)), rows) })
+        Ok(Opening { strings, made_by, ..Opening::new(from, Engine::Lists(Box::new(Lists::new(index))), rows) })
     }
 
     /// Names, images, labels and texts, in this order: labels may be told by names, and names by images.
