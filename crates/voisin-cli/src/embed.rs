@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use voisin_embed::{embed, find};
+use voisin_embed::{Embedder, Options, embed, find};
 use voisin_io::features::check_features_path;
 
 use crate::common::{Context, beside, check_folder};
@@ -46,7 +46,8 @@ impl Embed {
             let hint = "images are files that end in .png, .jpg, .jpeg, .webp, .gif or .bmp";
             return Err(Fail::data(format!("{}: no image in it", names.join(", ")), hint));
         }
-        let done = embed(&files, &self.out, &beside(&self.out, "part"), &cx.screen)?;
+        let embedder = Embedder::open(None, &Options::default())?;
+        let done = embed(&files, &embedder, &self.out, &beside(&self.out, "part"), &cx.screen)?;
         let total = cx.elapsed();
         let mut o = Outcome::new("embed");
         o.set("n", done.n).set("d", done.d).set("made_by", done.made_by.clone()).set("labels", done.labels);

@@ -59,7 +59,7 @@ fn every_route() {
     for key in ["lists", "scanned", "seconds", "spec", "metric", "nprobe"] {
         assert!(!by_id[key].is_null(), "{key}: {by_id}");
     }
-    let of_class = s.search(&json!({"id": "a.png", "label": "turned", "k": 500}));
+    let of_class = s.search(&json!({"id": "a.png", "label": "turned", "k": 20}));
     assert_eq!(of_class["hits"].as_array().unwrap().len(), 8);
     let mut vector = vec![0.0; d];
     vector[0] = 1.0;

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use rayon::prelude::*;
 use voisin::{Error, Metric, Result, Source, StringIds, Watch};
 use voisin_io::features::{Features, write_features};
 use voisin_io::fingerprint;
 
 use crate::state::{Kept, Made, State};
-use crate::{DIM, File, MADE_BY, describe, read};
+use crate::{Embedder, File, read};
 
 /// Images between two looks at the state file.
 const CHUNK: usize = 64;
@@ -40,7 +39,47 @@ pub struct Embedded {
     pub made_by: String,
 }
 
-/// Describes images ([`describe`]) and writes the vectors with ids and labels to `out` (`.h5`, `.npz` or `.npy`). Images
+/// Something that becomes a vector.
+pub(crate) trait Item: Sync {
+    /// Its id.
+    fn id(&self) -> &str;
+    /// Its class; empty where there is none.
+    fn label(&self) -> &str;
+    /// Where it is, for people.
+    fn place(&self) -> PathBuf;
+    /// Changes when it changes.
+    fn print(&self) -> u64;
+    /// Its vector, or why there is none.
+    fn make(&self, embedder: &Embedder, lane: usize) -> Made;
+}
+
+impl Item for File {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn place(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Of name, size and time of the file.
+    fn print(&self) -> u64 {
+        let meta = std::fs::metadata(&self.path).ok();
+        let modified = meta.as_ref().and_then(|m| m.modified().ok()).and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let numbers = [meta.map_or(u64::MAX, |m| m.len()), modified.map_or(0, |t| t.as_nanos() as u64)];
+        fingerprint([self.id.as_bytes(), &numbers[0].to_le_bytes(), &numbers[1].to_le_bytes()])
+    }
+
+    fn make(&self, embedder: &Embedder, lane: usize) -> Made {
+        read(&self.path).map_err(|e| e.0).and_then(|p| embedder.on_lane(lane, &p))
+    }
+}
+
+/// Makes vectors of images by `embedder` and writes them with ids and labels to `out` (`.h5`, `.npz` or `.npy`). Images
 /// that cannot be read are left out and listed.
 ///
 /// What is finished is kept in `state`, which is removed at the end: a run that was stopped or killed goes on there, and
@@ -48,16 +87,38 @@ pub struct Embedded {
 ///
 /// # Errors
 /// [`Error::Empty`] if no image can be read; what writing gives; [`Error::Stopped`].
-pub fn embed(files: &[File], out: &Path, state: &Path, watch: &dyn Watch) -> Result<Embedded> {
-    let (mut state, known) = State::open(state, fingerprint([MADE_BY]), DIM)?;
-    let prints: Vec<u64> = files.iter().map(print).collect();
+pub fn embed(files: &[File], embedder: &Embedder, out: &Path, state: &Path, watch: &dyn Watch) -> Result<Embedded> {
+    gather(files, "images", &[embedder.made_by()], embedder, out, state, watch)
+}
+
+/// Makes and writes the vectors of `items`, which are called `what`; `key` is what they depend on beside the items.
+pub(crate) fn gather<T: Item>(
+    items: &[T],
+    what: &'static str,
+    key: &[&str],
+    embedder: &Embedder,
+    out: &Path,
+    state: &Path,
+    watch: &dyn Watch,
+) -> Result<Embedded> {
+    let d = embedder.dim();
+    let key = fingerprint(key.iter().copied().chain(embedder.runtime()));
+    let (mut state, known) = State::open(state, key, d)?;
+    let prints: Vec<u64> = items.iter().map(T::print).collect();
     let mut kept: Vec<Option<Kept>> = prints.iter().map(|p| known.get(p).cloned()).collect();
-    let todo: Vec<usize> = (0..files.len()).filter(|&i| kept[i].is_none()).collect();
-    let resumed = (files.len() - todo.len()) as u64;
-    watch.begin("embedding", files.len() as u64, "images");
+    let todo: Vec<usize> = (0..items.len()).filter(|&i| kept[i].is_none()).collect();
+    let resumed = (items.len() - todo.len()) as u64;
+    watch.begin("embedding", items.len() as u64, what);
     watch.advance(resumed);
     for chunk in todo.chunks(CHUNK) {
-        let made: Vec<Option<Made>> = chunk.par_iter().map(|&i| make(&files[i], watch)).collect();
+        let made: Vec<Option<Made>> = embedder.each(chunk.len(), |at, lane| {
+            // nothing once the work is to stop
+            (!watch.stopped()).then(|| {
+                let made = items[chunk[at]].make(embedder, lane);
+                watch.advance(1);
+                made
+            })
+        });
         for (&i, made) in chunk.iter().zip(made) {
             if let Some(made) = made {
                 kept[i] = Some(state.push(prints[i], made)?);
@@ -69,51 +130,34 @@ pub fn embed(files: &[File], out: &Path, state: &Path, watch: &dyn Watch) -> Res
     watch.end();
     let mut skipped = Vec::new();
     let mut rows = Vec::new();
-    for (file, kept) in files.iter().zip(kept) {
+    for (item, kept) in items.iter().zip(kept) {
         match kept.expect("all are done") {
-            Kept::Row(at) => rows.push((at, file)),
-            Kept::Reason(reason) => skipped.push(Skipped { path: file.path.clone(), reason }),
+            Kept::Row(at) => rows.push((at, item)),
+            Kept::Reason(reason) => skipped.push(Skipped { path: item.place(), reason }),
         }
     }
     if rows.is_empty() {
         let first = skipped.first().map(|s| format!(" ({}: {})", s.path.display(), s.reason)).unwrap_or_default();
         state.remove()?;
-        return Err(Error::Empty { name: format!("no image can be read{first}") });
+        return Err(Error::Empty { name: format!("no {} can be read{first}", what.trim_end_matches('s')) });
     }
     let labels: Option<StringIds> =
-        rows.iter().any(|(_, f)| !f.label.is_empty()).then(|| rows.iter().map(|(_, f)| &f.label).collect());
+        rows.iter().any(|(_, f)| !f.label().is_empty()).then(|| rows.iter().map(|(_, f)| f.label()).collect());
     let distinct: std::collections::BTreeSet<&str> = labels.iter().flat_map(|l| l.iter()).filter(|l| !l.is_empty()).collect();
-    let ids: StringIds = rows.iter().map(|(_, f)| &f.id).collect();
+    let ids: StringIds = rows.iter().map(|(_, f)| f.id()).collect();
     let places = rows.iter().map(|(at, _)| *at).collect();
-    let source = Described { state: &state, places };
-    write_features(out, &source, &Features { ids: &ids, labels: labels.as_ref(), made_by: MADE_BY }, watch)?;
+    let source = Described { state: &state, places, d };
+    write_features(out, &source, &Features { ids: &ids, labels: labels.as_ref(), made_by: embedder.made_by() }, watch)?;
     let (n, labels) = (source.len(), distinct.len());
     state.remove()?;
-    Ok(Embedded { n, d: DIM, labels, resumed, skipped, made_by: MADE_BY.into() })
-}
-
-/// Vector or reason of an image; nothing once the work is to stop.
-fn make(file: &File, watch: &dyn Watch) -> Option<Made> {
-    if watch.stopped() {
-        return None;
-    }
-    let made = read(&file.path).map(|picture| describe(&picture)).map_err(|e| e.0);
-    watch.advance(1);
-    Some(made)
-}
-
-/// Changes when name, size or time of a file change.
-fn print(file: &File) -> u64 {
-    let meta = std::fs::metadata(&file.path).ok();
-    let modified = meta.as_ref().and_then(|m| m.modified().ok()).and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    let numbers = [meta.map_or(u64::MAX, |m| m.len()), modified.map_or(0, |t| t.as_nanos() as u64)];
-    fingerprint([file.id.as_bytes(), &numbers[0].to_le_bytes(), &numbers[1].to_le_bytes()])
+    Ok(Embedded { n, d, labels, resumed, skipped, made_by: embedder.made_by().into() })
 }
 
 /// The rows of a state file, in the order of the images.
 struct Described<'a> {
     state: &'a State,
     places: Vec<u64>,
+    d: usize,
 }
 
 impl Source for Described<'_> {
@@ -122,7 +166,7 @@ impl Source for Described<'_> {
     }
 
     fn dim(&self) -> usize {
-        DIM
+        self.d
     }
 
     fn name(&self) -> String {
@@ -131,7 +175,7 @@ impl Source for Described<'_> {
 
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
         let places = &self.places[start as usize..];
-        places.iter().zip(out.chunks_exact_mut(DIM)).try_for_each(|(&at, row)| self.state.row(at, row))
+        places.iter().zip(out.chunks_exact_mut(self.d)).try_for_each(|(&at, row)| self.state.row(at, row))
     }
 
     fn metric(&self) -> Option<Metric> {

@@ -35,13 +35,36 @@ impl StringRole {
     fn columns(self) -> &'static [&'static str] {
         match self {
             StringRole::Names => &[
-                "name", "names", "file", "files", "filename", "filenames", "path", "paths", "image_path", "image", "images", "url",
-                "title", "index", "id", "ids",
+                "name",
+                "names",
+                "file",
+                "files",
+                "filename",
+                "filenames",
+                "path",
+                "paths",
+                "image_path",
+                "image",
+                "images",
+                "url",
+                "title",
+                "index",
+                "id",
+                "ids",
             ],
             StringRole::Labels => &["label", "labels", "class", "classes", "category", "categories", "target", "targets"],
-            StringRole::Texts => {
-                &["text", "texts", "caption", "captions", "description", "descriptions", "sentence", "sentences", "title", "titles"]
-            }
+            StringRole::Texts => &[
+                "text",
+                "texts",
+                "caption",
+                "captions",
+                "description",
+                "descriptions",
+                "sentence",
+                "sentences",
+                "title",
+                "titles",
+            ],
         }
     }
 }
@@ -89,7 +112,10 @@ pub fn read_strings_file(file: Arc<InFile>, name: Option<&str>, role: StringRole
         },
     }
     if let Some(name) = name {
-        return Err(Error::format(&path, format!("`{name}`: a {} file has no named parts", if ending == "json" { "json" } else { "text" })));
+        return Err(Error::format(
+            &path,
+            format!("`{name}`: a {} file has no named parts", if ending == "json" { "json" } else { "text" }),
+        ));
     }
     let text = text(&file)?;
     if ending == "json" { of_json(&path, &text) } else { lines(&text) }
@@ -172,7 +198,10 @@ fn of_hdf5(file: Arc<InFile>, name: Option<&str>, role: StringRole) -> Result<St
     })?;
     let Some((elem, big)) = found.elem else { return hdf5::read_strings(&file, found) };
     if found.dataset.ndim() != 1 {
-        return Err(Error::format(file.path(), format!("`{}` has {} axes where a list is expected", found.name, found.dataset.ndim())));
+        return Err(Error::format(
+            file.path(),
+            format!("`{}` has {} axes where a list is expected", found.name, found.dataset.ndim()),
+        ));
     }
     let bytes = hdf5::stored_bytes(&file, found, elem.size())?;
     whole_numbers(file.path(), &bytes, elem, big)

@@ -30,8 +30,19 @@ fn names_of_every_kind() {
     let files = list(&expected()["files"]);
     let unix: Vec<String> = files.iter().map(|f| format!("/home/ana/datasets/caltech/{f}")).collect();
     let names = [
-        "paths.pkl", "paths_array.pkl", "paths_objects.pkl", "paths_of_rows.pkl", "rows_of_paths.pkl", "both.pkl", "both.pkl::filenames",
-        "paths.npy", "paths.txt", "table.csv", "table.csv::path", "strings.h5", "strings.h5::paths",
+        "paths.pkl",
+        "paths_array.pkl",
+        "paths_objects.pkl",
+        "paths_of_rows.pkl",
+        "rows_of_paths.pkl",
+        "both.pkl",
+        "both.pkl::filenames",
+        "paths.npy",
+        "paths.txt",
+        "table.csv",
+        "table.csv::path",
+        "strings.h5",
+        "strings.h5::paths",
     ];
     for file in names {
         assert_eq!(read(file, StringRole::Names), unix, "{file}");
@@ -60,7 +71,9 @@ fn labels_and_texts() {
 #[test]
 fn what_holds_no_strings_is_refused() {
     let error = |file: &str, role| read_strings(file, role, 400).unwrap_err().to_string();
-    assert!(error(&data("table.csv::colour"), StringRole::Names).contains("no column `colour` among: id, path, class, width, text"));
+    assert!(
+        error(&data("table.csv::colour"), StringRole::Names).contains("no column `colour` among: id, path, class, width, text")
+    );
     assert!(error(&data("strings.h5::x"), StringRole::Names).contains("no data set `x` among: group/texts, labels, paths"));
     assert!(error(&data("both.pkl::x"), StringRole::Names).contains("no entry `x`"));
     assert!(error(&data("both.pkl"), StringRole::Texts).contains("no entry `text` among: filenames, classes"));
@@ -76,6 +89,8 @@ fn what_holds_no_strings_is_refused() {
     assert!(error(&write("two.csv", b"a,b\nc,d\n"), StringRole::Names).contains("no column `name or names` among: a, b"));
     assert!(error(&write("latin.txt", b"caf\xe9\n"), StringRole::Names).contains("no UTF-8 at byte 3"));
     assert!(error(&write("x.json", b"[1, {}]"), StringRole::Names).contains("where a string is expected"));
-    assert!(error(&write("half.npy", &std::fs::read(data("paths.npy")).unwrap()[..5000]), StringRole::Names).contains("truncated"));
+    assert!(
+        error(&write("half.npy", &std::fs::read(data("paths.npy")).unwrap()[..5000]), StringRole::Names).contains("truncated")
+    );
     assert!(error(&data("missing.txt"), StringRole::Names).contains("missing.txt"));
 }

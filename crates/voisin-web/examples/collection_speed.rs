@@ -31,6 +31,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (q, s) = (median(&mut query), median(&mut search));
         println!("by id: query {:.1} us (99 %: {:.1}), search {:.1} us (99 %: {:.1})", q.0, q.1, s.0, s.1);
         let clock = Instant::now();
+        std::thread::scope(|scope| {
+            (0..8usize).for_each(|t| {
+                let (c, ids, params) = (&c, &ids, &params);
+                scope.spawn(move || {
+                    for i in 0..500 {
+                        let q = c.query(&Ask::Id(&ids[(t * 61 + i) % ids.len()])).expect("an id of it");
+                        c.search(&q, params).expect("a search");
+                    }
+                });
+            });
+        });
+        println!("8 threads: {:.0} searches/s", 4000.0 / clock.elapsed().as_secs_f64());
+        let clock = Instant::now();
         for id in ids.iter().take(60) {
             c.thumbnail(id, 256)?;
         }

@@ -81,10 +81,7 @@ fn images_come_change_and_go() {
     assert!(again.facts().notes.iter().any(|n| n.contains("broken2.jpg")), "{:?}", again.facts().notes);
     // the outcome is that of a folder described at once
     let other = tempfile::tempdir().unwrap();
-    let anew = Collection::open(
-        &CollectionSpec { keep: Some(other.path().join("k")), ..spec(dir.path()) },
-        &Quiet,
-    );
+    let anew = Collection::open(&CollectionSpec { keep: Some(other.path().join("k")), ..spec(dir.path()) }, &Quiet);
     let anew = anew.unwrap();
     assert_eq!(ids(&anew), ids(&again));
     assert!(ids(&anew).iter().all(|id| vector(&anew, id) == vector(&again, id)));
@@ -148,7 +145,8 @@ impl Watch for Described {
 #[test]
 fn what_was_stopped_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    (0..200u32).for_each(|i| picture(&dir.path().join(format!("{i}.png")), 30 + i, 30, [i as u8, 90, 200 - i as u8], (i % 5) as u8));
+    (0..200u32)
+        .for_each(|i| picture(&dir.path().join(format!("{i}.png")), 30 + i, 30, [i as u8, 90, 200 - i as u8], (i % 5) as u8));
     let stopped = Collection::open(&spec(dir.path()), &StopAfter(100, AtomicU64::new(0))).unwrap_err();
     assert!(stopped.message.contains("stopped"), "{stopped}");
     assert!(dir.path().join(".voisin/new.part").exists() && !dir.path().join(".voisin/features.h5").exists());

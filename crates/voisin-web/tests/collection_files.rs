@@ -48,7 +48,9 @@ fn caltech(file: &str, names: &str, folder: &Path) -> Option<(CollectionSpec, Va
 fn a_faiss_file_with_names_and_images() {
     let dir = tempfile::tempdir().unwrap();
     let mut first: Option<Vec<(String, bool)>> = None;
-    for names in ["paths.pkl", "paths_array.pkl", "paths_of_rows.pkl", "paths_windows.txt", "table.csv", "paths.npy", "strings.h5"] {
+    for names in
+        ["paths.pkl", "paths_array.pkl", "paths_of_rows.pkl", "paths_windows.txt", "table.csv", "paths.npy", "strings.h5"]
+    {
         let Some((from, expected)) = caltech("ivf_flat.index", names, dir.path()) else { return };
         let c = Collection::open(&from, &Quiet).unwrap_or_else(|e| panic!("{names}: {e}"));
         let facts = c.facts();
@@ -61,7 +63,10 @@ fn a_faiss_file_with_names_and_images() {
         for (row, item) in items.iter().enumerate() {
             assert_eq!((item.id.parse(), item.image), (Ok(row), files[row].starts_with("cup") || files[row].starts_with("ewer")));
             if item.image {
-                assert_eq!((item.label.as_deref(), &item.name[..]), (Some(&labels[row][..]), files[row].rsplit('/').next().unwrap()));
+                assert_eq!(
+                    (item.label.as_deref(), &item.name[..]),
+                    (Some(&labels[row][..]), files[row].rsplit('/').next().unwrap())
+                );
                 assert_eq!(c.image(&item.id).unwrap().0, std::fs::read(dir.path().join(&files[row])).unwrap());
             } else {
                 assert_eq!(c.image(&item.id).unwrap_err().kind, Kind::NotFound);
@@ -96,7 +101,11 @@ fn neighbours_are_those_of_numpy() {
             if !file.contains("pq") && !file.contains("pca") && !file.contains("sq8") {
                 // every list, or the graph with a filter: the same
                 let all = Params { nprobe: Some(8), ..within };
-                assert_eq!(found(&c.search(&q, &Params { exact: false, ..all }).unwrap()), strings(&truth["within"]), "{file} {id}");
+                assert_eq!(
+                    found(&c.search(&q, &Params { exact: false, ..all }).unwrap()),
+                    strings(&truth["within"]),
+                    "{file} {id}"
+                );
             }
             let compared = c.compare(&q, &Params { nprobe: Some(1), ..params(10) }).unwrap();
             let both = found(&compared.approximate).iter().filter(|i| found(&compared.exact).contains(i)).count();
@@ -109,7 +118,13 @@ fn neighbours_are_those_of_numpy() {
 #[test]
 fn codes_say_that_they_are_codes() {
     let Some(faiss) = test_data("faiss") else { return };
-    for (file, plain) in [("ivf_pq.index", false), ("ivf_sq8.index", false), ("refine.index", true), ("flat_ip.index", true), ("hnsw_ip.index", true)] {
+    for (file, plain) in [
+        ("ivf_pq.index", false),
+        ("ivf_sq8.index", false),
+        ("refine.index", true),
+        ("flat_ip.index", true),
+        ("hnsw_ip.index", true),
+    ] {
         let c = Collection::open(&spec(&faiss.join(file)), &Quiet).unwrap();
         let facts = c.facts();
         assert_eq!(facts.notes.iter().any(|n| n.contains("--features")), !plain, "{file}: {:?}", facts.notes);
@@ -167,7 +182,9 @@ fn names_never_lead_out_of_the_folder() {
     std::os::unix::fs::symlink(dir.path().join("secret.png"), images.join("link.png")).unwrap();
     std::os::unix::fs::symlink(dir.path(), images.join("up")).unwrap();
     let mut names = vec!["../secret.png".to_owned(), dir.path().join("secret.png").display().to_string(), "link.png".into()];
-    names.extend(["up/secret.png", "images/../../secret.png", "file:///etc/passwd", "good.png\0.html", "..", ""].map(String::from));
+    names.extend(
+        ["up/secret.png", "images/../../secret.png", "file:///etc/passwd", "good.png\0.html", "..", ""].map(String::from),
+    );
     let bad = names.len();
     names.resize(400, "x/good.png".into());
     std::fs::write(dir.path().join("names.txt"), names.join("\n")).unwrap();
@@ -225,13 +242,12 @@ fn texts_and_an_index_of_ours() {
 #[test]
 fn ties_count_as_found() {
     let dir = tempfile::tempdir().unwrap();
-    // eight vectors four times over, in two lists: which of equal ones is found depends on the lists visited
-    let rows: Vec<f32> = (0..32).flat_map(|i| [(i % 8) as f32, if i % 8 < 4 { 0.0 } else { 50.0 }]).collect();
-    let file = dir.path().join("ties.npy");
-    let source = voisin::MemSource::new("ties", voisin::Matrix::new(rows, 2));
-    voisin_io::npy::write(&file, &source, &voisin_io::WriteOptions::default(), &Quiet).unwrap();
-    let c = Collection::open(&spec(&file), &Quiet).unwrap();
-    let q = c.query(&Ask::Id("0")).unwrap();
-    let compared = c.compare(&q, &params(2)).unwrap();
-    assert_eq!((compared.recall, found(&compared.exact)), (1.0, vec!["8", "16"]));
+    // as far to the left as to the right, in two lists: which of a pair is found depends on the list that is visited
+    let rows = voisin::Matrix::new((1..=8).flat_map(|i| [-(i as f32), i as f32]).collect(), 1);
+    let ivf = BuildParams { spec: Some("IVF2,Flat".parse().unwrap()), ..BuildParams::default() };
+    build(&voisin::MemSource::new("pairs", rows), dir.path(), &ivf, &Quiet).unwrap();
+    let c = Collection::open(&spec(dir.path()), &Quiet).unwrap();
+    let q = c.query(&Ask::Vector(vec![0.0])).unwrap();
+    let recall = |k| c.compare(&q, &Params { nprobe: Some(1), ..params(k) }).unwrap().recall;
+    assert_eq!((recall(1), recall(2), recall(3)), (1.0, 0.5, 2.0 / 3.0));
 }

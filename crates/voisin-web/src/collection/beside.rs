@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(find("/home/somebody/data/cat/a.png"), Some("cat/a.png"));
         assert_eq!(find(r"C:\data\cat\b.png"), Some("cat/b.png"));
         assert_eq!(find("dog/a.png"), Some("a.png"));
-        assert_eq!((find("../cat/a.png"), find("./a.png"), find("cat/../a.png")), (Some("cat/a.png"), Some("a.png"), Some("a.png")));
+        assert_eq!(
+            (find("../cat/a.png"), find("./a.png"), find("cat/../a.png")),
+            (Some("cat/a.png"), Some("a.png"), Some("a.png"))
+        );
         assert_eq!((find("b.png"), find(""), find("/"), find("..")), (None, None, None, None));
         let long = "x/".repeat(100_000) + "cat/b.png";
         assert_eq!(find(&long), Some("cat/b.png"));

@@ -112,7 +112,7 @@ fn scan(root: &Path) -> Result<(Vec<File>, Vec<Entry>, usize)> {
             outside += 1;
             continue;
         }
-        let meta = std::fs::metadata(&file.path).map_err(|e| Error::io(&file.path, e))?;
+        let Ok(meta) = std::fs::metadata(&file.path) else { continue }; // gone since it was listed
         let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |t| t.as_nanos() as u64);
         entries.push(Entry { id: file.id.clone(), size: meta.len(), modified, unreadable: None });
         files.push(file);

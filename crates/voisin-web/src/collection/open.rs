@@ -36,7 +36,7 @@ struct Opening<'a> {
 }
 
 pub(super) fn open(from: &CollectionSpec, watch: &dyn Watch) -> Result<Collection, WebError> {
-    let maker = Maker::new(from.model.as_deref())?;
+    let maker = Maker::new(from.model.as_deref(), &from.options)?;
     let mut opening = match kind(&from.paths)? {
         Found::Images(root) => images(from, root, &maker, watch)?,
         Found::Indexes => Opening::of_index(from, Index::open_all(&voisin_io::expand_indexes(&from.paths)?)?)?,
@@ -66,7 +66,9 @@ enum Found<'a> {
 /// What the paths of a collection are.
 fn kind(paths: &[String]) -> Result<Found<'_>, WebError> {
     let Some(first) = paths.first() else {
-        return Err(WebError::new(Kind::BadRequest, "nothing to open").hint("name a folder of images, an index or a file of vectors"));
+        return Err(
+            WebError::new(Kind::BadRequest, "nothing to open").hint("name a folder of images, an index or a file of vectors")
+        );
     };
     let path = Path::new(first);
     if !path.is_dir() {
@@ -187,10 +189,11 @@ impl<'a> Opening<'a> {
     }
 
     fn finish(mut self, maker: Maker) -> Collection {
+        let other_maker = self.other_maker(&maker);
         let asks = Asks {
             id: self.no_id(),
-            image: self.no_image(&maker),
-            text: self.no_image(&maker).or_else(|| maker.no_text()),
+            image: other_maker.clone().or_else(|| maker.no_image()),
+            text: other_maker.clone().or_else(|| maker.no_text()),
             exact: None,
             explain: None,
         };
@@ -222,7 +225,7 @@ impl<'a> Opening<'a> {
             asks,
         };
         let unit = self.is_unit();
-        let maker = facts.asks.image.is_none().then_some(maker);
+        let maker = other_maker.is_none().then_some(maker);
         Collection { facts, engine: self.engine, exact: self.exact, rows: self.rows, pictures: self.pictures, maker, unit }
     }
 
@@ -249,13 +252,16 @@ impl<'a> Opening<'a> {
         Some(format!("the vectors of the items are not known ({why}); start with --features FILE, the vectors as they were"))
     }
 
-    /// Why there is no search by image.
-    fn no_image(&self, maker: &Maker) -> Option<String> {
+    /// Why neither images nor texts can be asked with: the vectors are of another maker than queries would be.
+    fn other_maker(&self, maker: &Maker) -> Option<String> {
         let names = self.from.paths.join(", ");
         match &self.made_by {
             Some(by) if by == maker.made_by() && maker.dim() == self.engine.dim() => None,
             Some(by) => Some(format!("these vectors were made by {by}; start with --model FILE, the model of that name")),
-            None if self.from.model.is_some() && maker.dim() == self.engine.dim() => None,
+            None if self.from.model.is_some() || self.from.options.text_model.is_some() => {
+                let (d, made) = (self.engine.dim(), maker.dim());
+                (d != made).then(|| format!("{names} has vectors of {d} dimensions, and the model makes some of {made}"))
+            }
             None => Some(format!(
                 "{names} does not say what made its vectors: it is searched by id only, unless --model FILE names the model"
             )),

@@ -22,6 +22,8 @@ pub struct CollectionSpec {
     pub features: Option<String>,
     /// An ONNX model that makes vectors of images.
     pub model: Option<PathBuf>,
+    /// How models are used, and a model of texts.
+    pub options: voisin_embed::Options,
     /// Where what is built is kept; beside the data where nothing is said.
     pub keep: Option<PathBuf>,
 }

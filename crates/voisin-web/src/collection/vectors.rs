@@ -89,12 +89,7 @@ fn state_of(paths: &[String]) -> Result<String> {
         let meta = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?;
         let modified = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        all.push(format!(
-            "{name}|{}|{}|{}",
-            dataset.unwrap_or_default(),
-            meta.len(),
-            modified.map_or(0, |t| t.as_nanos())
-        ));
+        all.push(format!("{name}|{}|{}|{}", dataset.unwrap_or_default(), meta.len(), modified.map_or(0, |t| t.as_nanos())));
     }
     Ok(format!("{:016x}", voisin_io::fingerprint(all)))
 }
@@ -110,6 +105,6 @@ mod tests {
         }
         assert_eq!(spec_for(5000, 64, Metric::L2).to_string(), "Flat");
         assert_eq!(spec_for(100_000, 64, Metric::L2).to_string(), "IVF1024,RaBitQ4,Refine(Flat)");
-        assert_eq!(spec_for(1 << 30, 768, Metric::L2).refine.unwrap().to_string(), "SQ8");
+        assert_eq!(spec_for(1 << 30, 768, Metric::L2).refine.unwrap().to_string(), "Refine(SQ8)");
     }
 }

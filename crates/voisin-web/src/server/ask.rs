@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Refused, json_of};
 use super::app::{Shared, Shelf, query_of};
+use super::body::Upload;
 use super::kept::quoted;
-use crate::collection::{Ask, Asks, Comparison, Hit, Params, Query};
+use crate::collection::{Ask, Asks, Collection, Comparison, Hit, Params, Query};
 use crate::{Kind, WebError};
 
 /// Neighbours at most.
@@ -74,10 +75,23 @@ struct CompareAnswer<'a> {
     both: &'a Comparison,
 }
 
-/// A query, and the key under which it is kept (none for the items of a collection).
+/// Where a query comes from.
+enum Origin {
+    /// The id of an item.
+    Item(String),
+    /// A key, and what is kept under it.
+    Kept(String, Arc<Query>),
+    Text(String),
+    Vector(Vec<f32>),
+    /// An image that was sent.
+    Upload(Upload),
+    /// One that was fetched.
+    Image(Vec<u8>),
+}
+
+/// The key under which a query is kept (none for the items of a collection), and the seconds it took to make its vector.
 struct Made {
     key: Option<String>,
-    query: Arc<Query>,
     seconds: f64,
 }
 
@@ -96,8 +110,8 @@ async fn search(app: Shared, asked: Asked) -> Answer {
     let began = Instant::now();
     let shelf = app.shelf(asked.collection.as_deref())?;
     let params = asked.params(shelf)?;
-    let made = make(&app, shelf, &asked).await?;
-    found(&app, shelf, made, params, began).await
+    let from = from(&app, shelf, &asked).await?;
+    found(&app, shelf, from, params, began).await
 }
 
 /// `POST /api/search/image`.
@@ -108,8 +122,8 @@ pub async fn search_image(State(app): State<Shared>, uri: Uri, headers: HeaderMa
     let params = asked.params(shelf)?;
     asked.names_no_query()?;
     able(&shelf.facts.asks, |a| &a.image, "images")?;
-    let made = make_of_image(&app, shelf, &headers, body).await?.0;
-    found(&app, shelf, made, params, began).await
+    let from = Origin::Upload(upload(&app, &headers, body).await?);
+    found(&app, shelf, from, params, began).await
 }
 
 /// `POST /api/query`.
@@ -119,7 +133,12 @@ pub async fn query(State(app): State<Shared>, uri: Uri, headers: HeaderMap, body
     let shelf = app.shelf(asked.collection.as_deref())?;
     asked.names_no_query()?;
     able(&shelf.facts.asks, |a| &a.image, "images")?;
-    let (made, (width, height)) = make_of_image(&app, shelf, &headers, body).await?;
+    let upload = upload(&app, &headers, body).await?;
+    let (width, height) = voisin_embed::size(&upload.bytes).map_err(|e| {
+        let error = WebError::new(Kind::Unreadable, format!("the image cannot be read: {e}"));
+        error.hint("PNG, JPEG, WebP, GIF and BMP are read, of at most 50 megapixels")
+    })?;
+    let made = with(&app, shelf, Origin::Upload(upload), |_, _| Ok(())).await?.0;
     Ok(json_of(&json!({"query": made.key, "seconds": began.elapsed().as_secs_f64(), "width": width, "height": height})))
 }
 
@@ -129,9 +148,8 @@ pub async fn compare(State(app): State<Shared>, headers: HeaderMap, body: Body) 
     let shelf = app.shelf(asked.collection.as_deref())?;
     let params = asked.params(shelf)?;
     able(&shelf.facts.asks, |a| &a.exact, "exact comparison")?;
-    let made = make(&app, shelf, &asked).await?;
-    let (collection, query) = (Arc::clone(&shelf.collection), Arc::clone(&made.query));
-    let both = app.searches.run(move || collection.compare(&query, &params)).await?;
+    let from = from(&app, shelf, &asked).await?;
+    let (made, both) = with(&app, shelf, from, move |collection, query| collection.compare(query, &params)).await?;
     for found in [&both.approximate, &both.exact] {
         app.metrics.searched(&shelf.facts.name, found.scanned, found.seconds);
     }
@@ -148,9 +166,8 @@ pub async fn explain(State(app): State<Shared>, headers: HeaderMap, body: Body) 
     if !MAPS.contains(&map.as_str()) {
         return Err(WebError::new(Kind::BadRequest, format!("map = {}: pca, tsne or none", quoted(&map))).into());
     }
-    let made = make(&app, shelf, &asked).await?;
-    let (collection, query) = (Arc::clone(&shelf.collection), Arc::clone(&made.query));
-    let mut told = app.searches.run(move || collection.explain(&query, &params, &map)).await?;
+    let from = from(&app, shelf, &asked).await?;
+    let (made, mut told) = with(&app, shelf, from, move |collection, query| collection.explain(query, &params, &map)).await?;
     if let (Value::Object(all), Some(key)) = (&mut told, made.key) {
         all.insert("query".into(), key.into());
     }
@@ -158,12 +175,11 @@ pub async fn explain(State(app): State<Shared>, headers: HeaderMap, body: Body) 
 }
 
 /// Searches, and says what was found and how.
-async fn found(app: &Shared, shelf: &Shelf, made: Made, params: Params, began: Instant) -> Answer {
+async fn found(app: &Shared, shelf: &Shelf, from: Origin, params: Params, began: Instant) -> Answer {
     let facts = &shelf.facts;
     let probe = params.nprobe.unwrap_or(facts.nprobe).min(facts.nlist);
     let (exact, by_recall) = (params.exact, params.recall.is_some());
-    let (collection, query) = (Arc::clone(&shelf.collection), Arc::clone(&made.query));
-    let found = app.searches.run(move || collection.search(&query, &params)).await?;
+    let (made, found) = with(app, shelf, from, move |collection, query| collection.search(query, &params)).await?;
     app.metrics.searched(&facts.name, found.scanned, found.seconds);
     let nprobe = match (exact, by_recall) {
         (true, _) => facts.nlist as u64,
@@ -182,66 +198,68 @@ async fn found(app: &Shared, shelf: &Shelf, made: Made, params: Params, began: I
     }))
 }
 
-/// A vector of what is asked, kept under a key where it is no item's.
-async fn make(app: &Shared, shelf: &Shelf, asked: &Asked) -> Result<Made, Refused> {
+/// Where the query of a request comes from; an image on the web is fetched.
+async fn from(app: &Shared, shelf: &Shelf, asked: &Asked) -> Result<Origin, Refused> {
     let (facts, asks) = (&shelf.facts, &shelf.facts.asks);
-    let collection = Arc::clone(&shelf.collection);
-    let query = match asked.one()? {
+    match asked.one()? {
         One::Id(id) => {
             able(asks, |a| &a.id, "ids")?;
-            let id = id.to_string();
-            let query = app.searches.run(move || collection.query(&Ask::Id(&id))).await?;
-            return Ok(Made { key: None, seconds: query.seconds, query: Arc::new(query) });
+            Ok(Origin::Item(id.into()))
         }
-        One::Query(key) => {
-            let query = app.kept.get(&facts.name, key)?;
-            return Ok(Made { key: Some(key.into()), query, seconds: 0.0 });
-        }
+        One::Query(key) => Ok(Origin::Kept(key.into(), app.kept.get(&facts.name, key)?)),
         One::Text(text) => {
             able(asks, |a| &a.text, "texts")?;
             if text.trim().is_empty() || text.chars().count() > MOST_TEXT {
-                return Err(WebError::new(Kind::BadRequest, format!("the text has to have 1 to {MOST_TEXT} characters")).into());
+                return Err(Refused::bad(format!("the text has to have 1 to {MOST_TEXT} characters")));
             }
-            let text = text.to_string();
-            app.searches.run(move || collection.query(&Ask::Text(&text))).await?
+            Ok(Origin::Text(text.into()))
         }
-        One::Vector(vector) => {
-            let vector = checked(vector, facts.d)?;
-            app.searches.run(move || collection.query(&Ask::Vector(vector))).await?
-        }
+        One::Vector(vector) => Ok(Origin::Vector(checked(vector, facts.d)?)),
         One::Url(url) => {
             able(asks, |a| &a.image, "images")?;
             if app.fetcher.is_none() {
                 let error = WebError::new(Kind::Forbidden, "this server does not fetch images from the web");
                 return Err(error.hint("start it with --allow-urls, or save the image and upload it").into());
             }
-            let (url, with) = (url.to_string(), Arc::clone(app));
-            let fetch = move || with.fetcher.as_ref().map_or_else(|| Ok(Vec::new()), |f| f.fetch(&url));
-            let bytes = app.fetches.run(fetch).await?;
-            app.searches.run(move || collection.query(&Ask::Image(&bytes))).await?
+            let (url, app_) = (url.to_string(), Arc::clone(app));
+            let fetch = move || app_.fetcher.as_ref().map_or_else(|| Ok(Vec::new()), |f| f.fetch(&url));
+            Ok(Origin::Image(app.fetches.run(fetch).await?))
         }
-    };
-    let seconds = query.seconds;
-    let (key, query) = app.kept.keep(&facts.name, query);
-    Ok(Made { key: Some(key), query, seconds })
+    }
 }
 
-/// A vector of an uploaded image; its width and height as a person sees it.
-async fn make_of_image(app: &Shared, shelf: &Shelf, headers: &HeaderMap, body: Body) -> Result<(Made, (u32, u32)), Refused> {
+/// Makes the query and does something with it, both on one thread; keeps it under a key where it is no item's.
+async fn with<T: Send + 'static>(
+    app: &Shared,
+    shelf: &Shelf,
+    from: Origin,
+    what: impl FnOnce(&Collection, &Query) -> Result<T, WebError> + Send + 'static,
+) -> Result<(Made, T), Refused> {
+    let (collection, name, app_) = (Arc::clone(&shelf.collection), shelf.facts.name.clone(), Arc::clone(app));
+    let work = move || {
+        let query = match from {
+            Origin::Item(id) => {
+                let query = collection.query(&Ask::Id(&id))?;
+                return Ok((Made { key: None, seconds: query.seconds }, what(&collection, &query)?));
+            }
+            Origin::Kept(key, query) => return Ok((Made { key: Some(key), seconds: 0.0 }, what(&collection, &query)?)),
+            Origin::Text(text) => collection.query(&Ask::Text(&text))?,
+            Origin::Vector(vector) => collection.query(&Ask::Vector(vector))?,
+            Origin::Upload(upload) => collection.query(&Ask::Image(&upload.bytes))?,
+            Origin::Image(bytes) => collection.query(&Ask::Image(&bytes))?,
+        };
+        let done = what(&collection, &query)?;
+        let seconds = query.seconds;
+        Ok((Made { key: Some(app_.kept.keep(&name, query)), seconds }, done))
+    };
+    app.searches.run(work).await
+}
+
+/// The bytes of an image that is sent.
+async fn upload(app: &Shared, headers: &HeaderMap, body: Body) -> Result<Upload, Refused> {
     let upload = app.bodies.image(headers, body).await?;
     app.metrics.uploaded(upload.bytes.len());
-    let collection = Arc::clone(&shelf.collection);
-    let make = move || {
-        let size = voisin_embed::size(&upload.bytes).map_err(|e| {
-            let error = WebError::new(Kind::Unreadable, format!("the image cannot be read: {e}"));
-            error.hint("PNG, JPEG, WebP, GIF and BMP are read, of at most 50 megapixels")
-        })?;
-        Ok((collection.query(&Ask::Image(&upload.bytes))?, size))
-    };
-    let (query, size) = app.searches.run(make).await?;
-    let seconds = query.seconds;
-    let (key, query) = app.kept.keep(&shelf.facts.name, query);
-    Ok((Made { key: Some(key), query, seconds }, size))
+    Ok(upload)
 }
 
 /// 409 where the collection says why it cannot.
@@ -307,7 +325,8 @@ impl Asked {
             v => Ok(v.map(|v| v as usize)),
         };
         let facts = &shelf.facts;
-        let k = within("k", Some(self.k.unwrap_or(K)), MOST_K)?.unwrap_or(K as usize);
+        // a small collection has fewer, and the item that is asked with is left out
+        let k = within("k", Some(self.k.unwrap_or(K.min(facts.n.saturating_sub(1).max(1)))), MOST_K)?.unwrap_or(1);
         let nprobe = within("nprobe", self.nprobe, u32::MAX.into())?.map(|p| p.min(facts.nlist.max(1)));
         let refine = within("refine", self.refine, MOST_REFINE)?;
         if let Some(recall) = self.recall {

@@ -32,9 +32,8 @@ struct Entry {
 
 impl Kept {
     /// Keeps a query; the key follows from the collection and the values alone, so the same image has the same key.
-    pub fn keep(&self, collection: &str, query: Query) -> (String, Arc<Query>) {
+    pub fn keep(&self, collection: &str, query: Query) -> String {
         let key = key(collection, &query);
-        let query = Arc::new(query);
         let mut inner = self.inner.lock().unwrap_or_else(|e| e.into_inner());
         inner.clock += 1;
         let used = inner.clock;
@@ -43,8 +42,8 @@ impl Kept {
             let oldest = inner.queries.iter().min_by_key(|(_, e)| e.used).map(|(k, _)| k.clone());
             oldest.map(|k| inner.queries.remove(&k));
         }
-        inner.queries.insert(key.clone(), Entry { collection: collection.into(), query: Arc::clone(&query), used });
-        (key, query)
+        inner.queries.insert(key.clone(), Entry { collection: collection.into(), query: Arc::new(query), used });
+        key
     }
 
     /// The query of a key.
@@ -106,7 +105,7 @@ mod tests {
     #[test]
     fn the_least_recently_used_goes() {
         let kept = Kept::default();
-        let keys: Vec<String> = (0..KEPT).map(|i| kept.keep("c", query(i as f32)).0).collect();
+        let keys: Vec<String> = (0..KEPT).map(|i| kept.keep("c", query(i as f32))).collect();
         assert!(kept.get("c", &keys[0]).is_ok());
         kept.keep("c", query(-1.0));
         assert_eq!(kept.len(), KEPT);
@@ -118,10 +117,10 @@ mod tests {
     #[test]
     fn a_key_follows_from_the_query() {
         let kept = Kept::default();
-        let a = kept.keep("c", query(1.0)).0;
-        assert_eq!(a, kept.keep("c", query(1.0)).0);
-        assert_ne!(a, kept.keep("d", query(1.0)).0);
-        assert_ne!(a, kept.keep("c", Query { own: Some("x".into()), ..query(1.0) }).0);
+        let a = kept.keep("c", query(1.0));
+        assert_eq!(a, kept.keep("c", query(1.0)));
+        assert_ne!(a, kept.keep("d", query(1.0)));
+        assert_ne!(a, kept.keep("c", Query { own: Some("x".into()), ..query(1.0) }));
         assert_eq!(kept.len(), 3);
     }
 }

@@ -65,15 +65,29 @@ impl Found {
         }
     }
 
-    /// Ranks what is pending by its f64 keys.
+    /// Ranks what is pending by its f64 keys: the lowest bounds first, so that the limit falls before most others are looked at.
     pub(super) fn settle(&mut self, query: &Query<'_>) {
         let (index, metric) = (query.index, query.index.manifest.metric);
-        for c in self.pending.drain(..).filter(|c| c.lower <= self.limit) {
+        let norm = metric.exact_norm(query.row);
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower));
+        for c in &pending {
+            if c.lower > self.limit {
+                break;
+            }
             let segment = &index.parts[c.part as usize].segment;
-            let key = segment.with_row(c.run as usize, c.row as usize, &mut self.row, |x| metric.exact_key(query.row, x));
+            let exact = |x: &[f32]| metric.exact_key_of(query.row, norm, x);
+            let key = segment.with_row(c.run as usize, c.row as usize, &mut self.row, exact);
             let row = segment.runs()[c.run as usize].start as usize + c.row as usize;
             self.best.push(key, if index.refine.is_some() { place(c.part as usize, row) } else { segment.id(row) });
+            self.lower(query);
         }
+        pending.clear();
+        self.pending = pending;
+    }
+
+    /// Takes the key of the k-th for the limit.
+    fn lower(&mut self, query: &Query<'_>) {
         if let Some(worst) = self.best.worst() {
             let limit = (worst - query.offset) + 4.0 * f32::EPSILON as f64 * (worst.abs() + query.offset.abs());
             self.limit = self.limit.min((limit as f32).next_up() + f32::MIN_POSITIVE);

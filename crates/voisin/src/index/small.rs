@@ -47,6 +47,7 @@ impl Rows {
         let code = if index.refine.is_some() { None } else { index.codec.estimator() };
         let prepared = queries.prepared.row(q);
         let ranked = if index.codes_are_vectors() { queries.rows.row(q) } else { prepared };
+        let norm = metric.exact_norm(ranked);
         let asked = code.map(|c| c.ask(queries.prepared.rows(q..q + 1)));
         let (mut top, mut all) = (TopK::new(k), Vec::new());
         let (mut scratch, mut hits, mut row) = (Scratch::default(), Vec::new(), Vec::new());
@@ -67,7 +68,7 @@ impl Rows {
                 }
                 _ => {
                     for &i in r.rows.iter().filter(fits) {
-                        let key = segment.with_row(r.run, i as usize, &mut row, |x| metric.exact_key(ranked, x));
+                        let key = segment.with_row(r.run, i as usize, &mut row, |x| metric.exact_key_of(ranked, norm, x));
                         top.push(key, content.id(i as usize));
                     }
                 }
