@@ -123,14 +123,6 @@ for (const [scheme, device, width, height] of [
         for (const [name, path, sign] of await views(world)) {
           await tab.goto(world.url + path);
           await tab.locator(sign).first().waitFor();
-          await tab.evaluate(() =>
-            Promise.all(
-              document
-                .getAnimations()
-                .filter((one) => one.effect.getComputedTiming().endTime < 5000)
-                .map((one) => one.finished.catch(() => {})),
-            ),
-          );
           assert.deepEqual(await serious(tab), [], name);
           assert.ok(
             await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
@@ -141,17 +133,11 @@ for (const [scheme, device, width, height] of [
         // The dialogs: one item, the editor, the camera.
         await tab.goto(world.url + "/");
         await tab.locator(".card-open").first().click();
-        await until(
-          tab,
-          () =>
-            document.querySelector("dialog img")?.complete &&
-            document.getAnimations().every((one) => one.playState !== "running"),
-        );
+        await until(tab, () => document.querySelector("dialog img")?.complete);
         assert.deepEqual(await serious(tab), [], "item");
         await shoot(tab, `item-${device}-${scheme}`);
         await tab.keyboard.press("Escape");
         await choose(tab, join(icons, "places", "folder.png"));
-        await until(tab, () => document.getAnimations().every((one) => one.playState !== "running"));
         assert.deepEqual(await serious(tab), [], "editor");
         assert.ok(
           await tab.evaluate(() => document.querySelector("dialog").scrollWidth <= innerWidth),

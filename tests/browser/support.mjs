@@ -168,7 +168,7 @@ export async function page(
   const report = (text) => (expected?.test(text) ? null : troubles.push(text));
   try {
     const tab = await context.newPage();
-    tab.setDefaultTimeout(8000);
+    tab.setDefaultTimeout(20_000);
     tab.on(
       "console",
       (message) =>
@@ -195,7 +195,7 @@ export const names = (tab) =>
 
 /** Waits until a function of the page is true. (The browser driver's own way evaluates a string, which the content policy forbids.) */
 export async function until(tab, test, given) {
-  const end = Date.now() + 8000;
+  const end = Date.now() + 20_000;
   for (;;) {
     // While the page changes to another there is nothing to evaluate in.
     if (await tab.evaluate(test, given).catch(() => false)) return;
@@ -243,6 +243,8 @@ const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/
 
 /** What axe finds that is serious or worse. */
 export async function serious(tab) {
+  // What is still fading in has less contrast than it will have.
+  await until(tab, () => document.getAnimations().every((one) => one.playState !== "running"));
   await tab.evaluate(axeSource);
   const { violations } = await tab.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   return violations

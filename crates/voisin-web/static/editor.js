@@ -6,6 +6,8 @@ import { icon } from "./icons.js";
 
 /** The longest side of what is sent after a change: vectors are made of far fewer pixels. */
 const LONGEST = 2048;
+/** The longest side of the picture that stands for the query. */
+const SMALL = 192;
 /** The longest side of the preview's pixels. */
 const PREVIEW = 1024;
 
@@ -35,42 +37,48 @@ function drawn(bitmap, { turns, mirrored }, scale) {
 }
 
 /**
- * What is kept of the image, as a file.
- * @param {ImageBitmap} bitmap @param {{turns: number, mirrored: boolean}} how @param {import("./crop_box.js").Box} box @param {string} type of the file that came
- * @returns {Promise<Blob>}
+ * What is kept of the image, no longer than `longest` on a side.
+ * @param {ImageBitmap} bitmap @param {{turns: number, mirrored: boolean}} how @param {import("./crop_box.js").Box} box @param {number} longest @param {string} [ground]
+ * @returns {HTMLCanvasElement}
  */
-function cut(bitmap, how, box, type) {
+function part(bitmap, how, box, longest, ground) {
   const lying = how.turns % 2 === 1;
   const width = (lying ? bitmap.height : bitmap.width) * box.w;
   const height = (lying ? bitmap.width : bitmap.height) * box.h;
-  const scale = Math.min(1, LONGEST / Math.max(width, height));
+  const scale = Math.min(1, longest / Math.max(width, height));
   const whole = drawn(bitmap, how, scale);
   const out = h("canvas", {
     width: Math.max(1, Math.round(width * scale)),
     height: Math.max(1, Math.round(height * scale)),
   });
-  out.getContext("2d").drawImage(whole, -Math.round(box.x * whole.width), -Math.round(box.y * whole.height));
+  const pen = out.getContext("2d");
+  if (ground) {
+    pen.fillStyle = ground;
+    pen.fillRect(0, 0, out.width, out.height);
+  }
+  pen.drawImage(whole, -Math.round(box.x * whole.width), -Math.round(box.y * whole.height));
+  return out;
+}
+
+/** A canvas as a file. @param {HTMLCanvasElement} canvas @param {string} type of the file that came @returns {Promise<Blob>} */
+function file(canvas, type) {
   // JPEG knows no transparency: only what came as JPEG goes as JPEG.
   const as = type === "image/jpeg" ? "image/jpeg" : "image/png";
   return new Promise((done, fail) =>
-    out.toBlob(
-      (/** @type {Blob | null} */ blob) => (blob ? done(blob) : fail(new Error("The image could not be written."))),
-      as,
-      0.92,
-    ),
+    canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error("The image could not be written."))), as, 0.92),
   );
 }
 
 /**
  * Shows the editor. Nothing when it is left without searching; fails when the image cannot be opened.
  * @param {Blob} blob @param {string} name
- * @returns {Promise<Blob | null>}
+ * @returns {Promise<{blob: Blob, picture: string} | null>} what to send, and a small JPEG of it as a data URL
  */
 export async function edit(blob, name) {
   const bitmap = await createImageBitmap(blob);
   return new Promise((done, fail) => {
     const how = { turns: 0, mirrored: false };
-    /** @type {Promise<Blob> | Blob | null} */
+    /** @type {Promise<{blob: Blob, picture: string}> | null} */
     let result = null;
     const frame = h("div", { class: "crop-frame" });
     const size = h("p", { class: "quiet tabular" });
@@ -91,6 +99,10 @@ export async function edit(blob, name) {
       preview.replaceWith(next);
       preview = next;
       tell();
+    };
+    const send = async () => {
+      const picture = part(bitmap, how, crop.get(), SMALL, "#fff").toDataURL("image/jpeg", 0.8);
+      return { blob: changed() ? await file(part(bitmap, how, crop.get(), LONGEST), blob.type) : blob, picture };
     };
     const whole = { x: 0, y: 0, w: 1, h: 1 };
     const changed = () => {
@@ -144,7 +156,7 @@ export async function edit(blob, name) {
         on: {
           submit: (/** @type {Event} */ event) => {
             event.preventDefault();
-            result = changed() ? cut(bitmap, how, crop.get(), blob.type) : blob;
+            result = send();
             dialog.close();
           },
         },

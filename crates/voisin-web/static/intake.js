@@ -3,7 +3,7 @@ import { api, ApiError, LARGEST } from "./api.js";
 import { asks, body, DEFAULT_K, params, withQuery } from "./address.js";
 import { announce, h, put } from "./dom.js";
 import { edit } from "./editor.js";
-import { answers, images, keepFace, learn, miniature } from "./memory.js";
+import { answers, images, keepFace, learn } from "./memory.js";
 import { count } from "./format.js";
 import { icon } from "./icons.js";
 
@@ -62,24 +62,22 @@ export async function searchImage(ctx, blob, name) {
     return notice("That is not an image that this browser can open.", "wrong", "PNG, JPEG, WebP, GIF and BMP can be.");
   }
   if (!chosen) return;
-  if (chosen.size > LARGEST) return notice("The image is larger than 32 MB.", "wrong", "Crop it.");
+  if (chosen.blob.size > LARGEST) return notice("The image is larger than 32 MB.", "wrong", "Crop it.");
   await send(ctx, chosen, name);
 }
 
-/** @param {import("./app.js").Context} ctx @param {Blob} blob @param {string} name */
-async function send(ctx, blob, name) {
+/** @param {import("./app.js").Context} ctx @param {{blob: Blob, picture: string}} chosen @param {string} name */
+async function send(ctx, { blob, picture }, name) {
   running?.abort();
   running = new AbortController();
   notice("Looking at the image\u2026");
   // On the start page the class filters the gallery, not the search to come.
   const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
   try {
-    const [answer, picture] = await Promise.all([
+    const answer =
       from.view === "results"
-        ? api.searchImage({ collection: from.c, k: from.k ?? DEFAULT_K, ...params(from) }, blob, running.signal)
-        : api.queryImage(/** @type {string} */ (from.c), blob, running.signal),
-      miniature(blob).catch(() => undefined),
-    ]);
+        ? await api.searchImage({ collection: from.c, k: from.k ?? DEFAULT_K, ...params(from) }, blob, running.signal)
+        : await api.queryImage(/** @type {string} */ (from.c), blob, running.signal);
     keepFace(answer.query, { picture, name });
     images.set(answer.query, blob);
     const place = withQuery(from, { q: answer.query });

@@ -65,18 +65,3 @@ export function face(key) {
     return null;
   }
 }
-
-/** A small JPEG of an image, as a data URL. @param {Blob} blob */
-export async function miniature(blob) {
-  const bitmap = await createImageBitmap(blob);
-  const scale = Math.min(1, 192 / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  pen.fillStyle = "#fff";
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  bitmap.close();
-  return canvas.toDataURL("image/jpeg", 0.8);
-}
