@@ -4,7 +4,7 @@ mod shelf;
 
 use shelf::{params, spec};
 use std::path::Path;
-use voisin::{Quiet, Source};
+use voisin::Quiet;
 use voisin_io::Role;
 use voisin_web::collection::{Ask, Collection, CollectionSpec, Params};
 
