@@ -118,7 +118,6 @@ function unknown(name) {
     ctx.collections.length
       ? h(
           "p",
-          null,
           { class: "row centre" },
           ctx.collections.map((one) =>
             h("a", { class: "button soft", href: write({ ...read(""), c: one.name }) }, `Go to ${one.name}`),

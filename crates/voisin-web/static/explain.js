@@ -36,7 +36,7 @@ function steps(ctx, told) {
     all.push(
       step(
         "It walked a graph",
-        `From the top of ${plural(levels, "level")}, each time to the neighbour that is nearest to the query: ${plural(hops.length, "hop")}, ${plural(visited, "vector")} compared${ef ? `, the best ${count(ef)} kept on the lowest level` : ""}.`,
+        `From the top of ${plural(levels, "level")}, each time to the neighbour that is nearest to the query: ${plural(hops.length, "hop")}, ${plural(visited, "comparison")}${ef ? `, the best ${count(ef)} kept on the lowest level` : ""}.`,
         graphStory(ctx, told),
       ),
     );

@@ -10,9 +10,17 @@ export const refines = ({ spec, counts }) =>
 /** @param {any} told */
 export function funnel(told) {
   const { n, counts } = told;
+  // A walk may meet a vector on more than one level.
+  const compared = told.graph
+    ? counts.scanned === 1
+      ? "comparison"
+      : "comparisons"
+    : hasCodes(told.spec)
+      ? "compared by their codes"
+      : "compared";
   const stages = [
     { name: "stored", value: n, words: "vectors in the collection" },
-    { name: "compared", value: counts.scanned, words: hasCodes(told.spec) ? "compared by their codes" : "compared" },
+    { name: "compared", value: counts.scanned, words: compared },
     { name: "candidates", value: counts.candidates, words: "good enough to look at again" },
     { name: "refined", value: counts.refined, words: "ranked again by better vectors" },
     { name: "found", value: counts.found, words: "are the answer" },
@@ -37,7 +45,7 @@ export function funnel(told) {
           { class: "funnel-words" },
           h("strong", { class: "tabular" }, count(stage.value)),
           ` ${stage.words}`,
-          stage.name !== "stored" && n > 0 && h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`),
+          stage.name !== "stored" && n > 0 && stage.value <= n && h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`),
         ),
         h("span", { class: "bar", "aria-hidden": "true" }, bar),
       );

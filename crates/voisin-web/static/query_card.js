@@ -63,11 +63,11 @@ function trail(ctx) {
               href: write(withQuery(ctx.place, step)),
               data: { name: step.name },
               title: seen.name,
-              class: seen.sign === "text" ? "in-words" : null,
+              class: seen.picture || seen.sign === "image" ? null : "in-words",
             },
-            seen.sign === "text"
-              ? (seen.text ?? seen.name)
-              : [small(seen, 18), h("span", { class: "unseen" }, seen.name)],
+            seen.picture || seen.sign === "image"
+              ? [small(seen, 18), h("span", { class: "unseen" }, seen.name)]
+              : (seen.text ?? seen.name),
           ),
           icon("right", 14),
         );
@@ -106,8 +106,8 @@ export function mountQuery(root, ctx) {
       h(
         "div",
         { class: "query-card" },
-        // Words need no picture of a letter beside them.
-        (seen.picture || seen.sign !== "text") && h("span", { class: "query-picture" }, small(seen, 32)),
+        // Where there is none, no sign stands for it: the name says all.
+        (seen.picture || seen.sign === "image") && h("span", { class: "query-picture" }, small(seen, 32)),
         h(
           "div",
           { class: "query-words" },

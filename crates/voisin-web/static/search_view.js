@@ -158,8 +158,9 @@ export function mountSearch(root, ctx, why) {
     load(`${ctx.place.view} ${ctx.place.c}`);
     // What the reader stood on may be gone: a new query starts at its name, another view at its title.
     if (why === "push" || why === "pop") {
-      if (other) /** @type {any} */ (document.getElementById("query-title"))?.focus({ preventScroll: true });
-      else if (before.view !== ctx.place.view) title.focus({ preventScroll: true });
+      const back = why === "pop" && room.contains(document.activeElement);
+      if (other && !back) /** @type {any} */ (document.getElementById("query-title"))?.focus({ preventScroll: true });
+      else if (!other && before.view !== ctx.place.view) title.focus({ preventScroll: true });
       if (why === "push" && other) scrollTo({ top: 0 });
     }
   }
