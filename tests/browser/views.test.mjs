@@ -157,10 +157,10 @@ test("texts are shown as texts, and searched by their ids", async () => {
   const there = { ...world, url: server.url };
   try {
     await page(there, "/", async (tab) => {
-      await tab.getByRole("heading", { level: 1, name: "What is close to this?" }).waitFor();
+      await tab.getByRole("heading", { level: 1, name: "Choose one to find its neighbours" }).waitFor();
       await tab.locator(".example-words").first().waitFor();
       assert.deepEqual(await serious(tab), []);
-      await tab.getByRole("textbox", { name: "Search by the id of an item" }).fill("7");
+      await tab.getByRole("textbox", { name: "Search by name or id" }).fill("7");
       await tab.keyboard.press("Enter");
       assert.equal((await results(tab)).length, 20);
       // What a text says is text, not markup.
@@ -176,7 +176,7 @@ test("texts are shown as texts, and searched by their ids", async () => {
       there,
       "/",
       async (tab) => {
-        await tab.getByRole("textbox", { name: "Search by the id of an item" }).fill("none");
+        await tab.getByRole("textbox", { name: "Search by name or id" }).fill("none");
         await tab.keyboard.press("Enter");
         await tab.locator(".notice.wrong").waitFor();
       },

@@ -1,4 +1,5 @@
 // Every search is an address. A place is what the address says, with nothing left out.
+import { isGraph, mostNeighbours } from "./kinds.js";
 
 /**
  * @typedef {object} Place
@@ -9,6 +10,7 @@
  * @property {number | null} k
  * @property {number | null} nprobe
  * @property {number | null} recall
+ * @property {number | null} ef vectors kept during the walk through a graph
  * @property {string | null} label
  * @property {boolean} exact
  * @property {"results" | "compare" | "explain"} view
@@ -39,6 +41,7 @@ export function read(search) {
     k: number(given.get("k"), 1, 1000, true),
     nprobe: number(given.get("nprobe"), 1, 1e9, true),
     recall: number(given.get("recall"), 0.01, 1, false),
+    ef: number(given.get("ef"), 1, 512, true),
     label: given.get("label") || null,
     exact: given.get("exact") === "1",
     view: view === "compare" || view === "explain" ? view : "results",
@@ -61,6 +64,7 @@ export function write(place) {
     say("k", place.k);
     say("nprobe", place.nprobe);
     if (place.nprobe == null) say("recall", place.recall);
+    say("ef", place.ef);
   }
   say("label", place.label);
   if (asks(place)) {
@@ -86,21 +90,26 @@ export const withQuery = (place, query) => ({
   text: query.text ?? null,
 });
 
-/** What the server is asked at a place. @param {Place} place */
-export function body(place) {
+/** How many neighbours are asked for: no more than there are. @param {Place} place @param {any} facts */
+export const neighbours = (place, facts) => Math.min(place.k ?? DEFAULT_K, mostNeighbours(facts));
+
+/** What the server is asked at a place. @param {Place} place @param {any} facts of its collection */
+export function body(place, facts) {
   /** @type {Record<string, any>} */
-  const out = { collection: place.c, k: place.k ?? DEFAULT_K };
+  const out = { collection: place.c, k: neighbours(place, facts) };
   if (place.id != null) out.id = place.id;
   else if (place.q != null) out.query = place.q;
   else out.text = place.text;
-  return { ...out, ...params(place) };
+  return { ...out, ...params(place, facts) };
 }
 
-/** Everything but collection, k and query. @param {Place} place */
-export function params(place) {
+/** Everything but collection, k and query. @param {Place} place @param {any} facts */
+export function params(place, facts) {
   /** @type {Record<string, any>} */
   const out = {};
-  if (place.nprobe != null) out.nprobe = place.nprobe;
+  if (isGraph(facts)) {
+    if (facts.graph && place.ef != null) out.ef = place.ef;
+  } else if (place.nprobe != null) out.nprobe = place.nprobe;
   else if (place.recall != null) out.recall = place.recall;
   if (place.label) out.label = place.label;
   if (place.exact) out.exact = true;

@@ -1,12 +1,13 @@
 // The server's answers, and its errors as one type.
+import { sentence } from "./format.js";
 
 /** What went wrong, in the server's words where it gave some. */
 export class ApiError extends Error {
   /** @param {string} kind @param {string} message @param {string} [hint] */
   constructor(kind, message, hint) {
-    super(message);
+    super(sentence(message));
     this.kind = kind;
-    this.hint = hint ?? "";
+    this.hint = sentence(hint ?? "");
   }
 }
 

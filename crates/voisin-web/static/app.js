@@ -18,6 +18,7 @@ import { foot, tools } from "./frame.js";
  * @property {import("./address.js").Place} place
  * @property {Array<{id?: string, q?: string, text?: string, name: string}>} trail the queries that led here, this one last
  * @property {(place: import("./address.js").Place, options?: Move) => void} go
+ * @property {string | null} back the item whose card the search was begun from that was now left by "back": it gets the focus
  * @property {() => void} reload shows the place again, asking the server anew
  */
 
@@ -38,6 +39,7 @@ const ctx = {
   facts: null,
   place: read(location.search),
   trail: [],
+  back: null,
   go,
   reload: () => show("reload"),
 };
@@ -66,6 +68,9 @@ function go(place, { replace = false, chain = false, name } = {}) {
     if (at >= 0) trail = trail.slice(0, at + 1);
     else trail = [...(chain ? trail : []), step(place, name)];
   }
+  // Whoever comes back stands again where this was chosen.
+  const card = /** @type {HTMLElement | null} */ (document.activeElement?.closest(".card"));
+  if (!replace) history.replaceState({ ...history.state, from: card?.dataset.id ?? null }, "");
   history[replace ? "replaceState" : "pushState"]({ trail }, "", write(place));
   show(replace ? "replace" : "push");
 }
@@ -78,6 +83,7 @@ function show(why) {
   const facts = ctx.collections.find((one) => one.name === place.c);
   ctx.place = place;
   ctx.facts = facts;
+  ctx.back = why === "pop" ? (history.state?.from ?? null) : null;
   ctx.trail = history.state?.trail ?? (asks(place) ? [step(place)] : []);
   tools(ctx);
   foot(ctx);
@@ -112,13 +118,10 @@ function unknown(name) {
     ctx.collections.length
       ? h(
           "p",
-          null,
-          "These are there: ",
-          ctx.collections.map((one, i) => [
-            i ? ", " : "",
-            h("a", { href: write({ ...read(""), c: one.name }) }, one.name),
-          ]),
-          ".",
+          { class: "row centre" },
+          ctx.collections.map((one) =>
+            h("a", { class: "button soft", href: write({ ...read(""), c: one.name }) }, `Go to ${one.name}`),
+          ),
         )
       : h(
           "p",

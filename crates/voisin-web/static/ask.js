@@ -1,5 +1,6 @@
 // The query bar: every way of asking that a collection takes.
 import { api } from "./api.js";
+import { withoutFlags } from "./format.js";
 import { asks, withQuery } from "./address.js";
 import { fresh, h } from "./dom.js";
 import { icon } from "./icons.js";
@@ -33,12 +34,13 @@ function imageButtons(ctx, large) {
   ];
 }
 
-/** @param {{label: string, sign: string, type?: string, placeholder?: string, value?: string, button: string, act: (value: string) => void}} what */
-function line({ label, sign, type = "text", placeholder, value, button, act }) {
+/** @param {{label: string, sign: string, type?: string, inputmode?: string, placeholder?: string, value?: string, button: string, act: (value: string) => void}} what */
+function line({ label, sign, type = "text", inputmode, placeholder, value, button, act }) {
   const id = fresh("line");
   const input = h("input", {
     id,
     type,
+    inputmode,
     placeholder,
     value,
     autocomplete: "off",
@@ -69,7 +71,7 @@ const addressLine = (ctx) =>
   line({
     label: "Search by the address of an image",
     sign: "link",
-    type: "url",
+    inputmode: "url",
     placeholder: "https://",
     button: "Fetch",
     act: (url) => searchUrl(ctx, url),
@@ -99,6 +101,23 @@ function addressFold(ctx) {
   return { button, field };
 }
 
+/** Names of the collections that were asked for one, each asked once. @type {Map<string, Promise<string>>} */
+const suggested = new Map();
+
+/** Shows a name of the collection in the field that asks for one. @param {import("./app.js").Context} ctx @param {HTMLInputElement} input */
+function suggest(ctx, input) {
+  const c = ctx.facts.name;
+  if (!suggested.has(c))
+    suggested.set(
+      c,
+      api.items({ collection: c, limit: 1 }).then(
+        ({ items }) => (items[0] ? `Such as ${items[0].name}` : ""),
+        () => "",
+      ),
+    );
+  suggested.get(c)?.then((words) => (input.placeholder = words));
+}
+
 /** Texts, ids and addresses. @param {import("./app.js").Context} ctx */
 function lines(ctx, withAddress = true) {
   const { asks: can, shows } = ctx.facts;
@@ -116,12 +135,10 @@ function lines(ctx, withAddress = true) {
       }),
     );
   } else if (can.id == null && (shows !== "images" || can.image != null)) {
-    out.push(
-      line({
-        label: "Search by the id of an item",
+    const field = line({
+        label: "Search by name or id",
         sign: "search",
         button: "Search",
-        placeholder: "Its id",
         act: async (id) => {
           try {
             const item = await api.item(ctx.facts.name, id);
@@ -133,8 +150,9 @@ function lines(ctx, withAddress = true) {
             notice(/** @type {any} */ (error).message, "wrong", /** @type {any} */ (error).hint);
           }
         },
-      }),
-    );
+      });
+    suggest(ctx, field.querySelector("input"));
+    out.push(field);
   }
   if (can.image == null && ctx.allowUrls && withAddress) out.push(addressLine(ctx));
   return out;
@@ -185,7 +203,7 @@ export function askBar(ctx, large) {
       "p",
       { class: "notice" },
       icon("info"),
-      h("span", null, h("strong", null, "No search by image here. "), ctx.facts.asks.image),
+      h("span", null, h("strong", null, "No search by image here. "), withoutFlags(ctx.facts.asks.image)),
     );
   return h(
     "section",

@@ -4,13 +4,14 @@ import { card } from "./cards.js";
 import { count, duration, percent, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { openItem } from "./item_dialog.js";
-import { reuse } from "./results.js";
+import { comparesAll, exactName, isGraph } from "./kinds.js";
+import { range, reuse } from "./results.js";
 
 const MISSED = { kind: "missed", sign: "minus", words: "missed" };
 const EXTRA = { kind: "extra", sign: "plus", words: "extra" };
 
 /** @param {import("./app.js").Context} ctx @param {any} found @param {Set<string>} others ids of the other side @param {any} mark */
-function column(ctx, found, others, mark, /** @type {{title: string, id: string}} */ { title, id }) {
+function column(ctx, found, others, mark, /** @type {{title: string, id: string, span: any}} */ { title, id, span }) {
   const { facts } = ctx;
   const list = h("ol", { class: `grid tight ${facts.shows === "images" ? "" : "words"}` });
   const href = reuse(ctx);
@@ -19,6 +20,7 @@ function column(ctx, found, others, mark, /** @type {{title: string, id: string}
     found.hits.map((/** @type {any} */ hit, /** @type {number} */ i) =>
       card(facts, hit, {
         metric: facts.metric,
+        range: span,
         open: () => openItem(ctx, found.hits, i, { list, href, metric: facts.metric }),
         reuse: facts.asks.id == null ? href(hit) : undefined,
         mark: others.has(hit.id) ? undefined : mark,
@@ -37,7 +39,7 @@ function column(ctx, found, others, mark, /** @type {{title: string, id: string}
       h(
         "p",
         { class: "quiet tabular" },
-        `${plural(found.scanned, "vector")} compared${mark === EXTRA && facts.nlist > 1 && found.lists ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")}` : ""}`,
+        `${plural(found.scanned, "vector")} compared${mark === MISSED && facts.exact === "codes" ? " by their codes" : ""}${mark === EXTRA && facts.nlist > 1 && !isGraph(facts) && found.lists ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")}` : ""}`,
       ),
       h(
         "p",
@@ -54,6 +56,7 @@ export function compareView(root, ctx, answer) {
   const { approximate, exact, recall } = answer;
   const k = exact.hits.length;
   const ids = (/** @type {any} */ found) => new Set(found.hits.map((/** @type {any} */ hit) => hit.id));
+  const span = range([...approximate.hits, ...exact.hits]);
   const ratio = exact.seconds / approximate.seconds;
   const faster = !Number.isFinite(ratio)
     ? ""
@@ -66,8 +69,16 @@ export function compareView(root, ctx, answer) {
   announce(text);
   const meter = h("span");
   meter.style.width = `${recall * 100}%`;
+  const { facts } = ctx;
   put(
     root,
+    comparesAll(facts) &&
+      h(
+        "p",
+        { class: "notice same" },
+        icon("info"),
+        h("span", null, "This index compares every vector anyway: both sides do the same, and only their times differ."),
+      ),
     h(
       "div",
       { class: "recall" },
@@ -96,8 +107,8 @@ export function compareView(root, ctx, answer) {
     h(
       "div",
       { class: "pair" },
-      column(ctx, approximate, ids(exact), EXTRA, { title: "By the index", id: "pair-index" }),
-      column(ctx, exact, ids(approximate), MISSED, { title: "Exact", id: "pair-exact" }),
+      column(ctx, approximate, ids(exact), EXTRA, { title: "By the index", id: "pair-index", span }),
+      column(ctx, exact, ids(approximate), MISSED, { title: exactName(facts), id: "pair-exact", span }),
     ),
   );
 }

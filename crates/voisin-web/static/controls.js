@@ -1,13 +1,16 @@
 // How to search: how many, how thoroughly, of which class. A change searches again.
-import { DEFAULT_K } from "./address.js";
+import { neighbours } from "./address.js";
 import { fresh, h, put } from "./dom.js";
 import { choices, scale, slider } from "./fields.js";
-import { count, plural, percent } from "./format.js";
+import { count, plural, percent, withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
+import { comparesAll, exactName, isGraph, mostNeighbours, usualEf } from "./kinds.js";
 
 /** How long a slider must rest before it searches. */
 const REST = 180;
 const KS = [1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000];
+/** The most vectors kept during the walk through a graph. */
+const MOST_EF = 512;
 const RECALLS = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99];
 
 /**
@@ -52,15 +55,41 @@ export function mountControls(root, ctx) {
     else timer = setTimeout(move, REST);
   };
 
+  const walk = () => {
+    const { place } = ctx;
+    const k = neighbours(place, facts);
+    // Fewer than are asked for cannot be kept.
+    const values = [...new Set([k, ...scale(MOST_EF).filter((ef) => ef > k && ef <= MOST_EF)])];
+    return h(
+      "div",
+      { class: place.exact ? "off" : null },
+      slider({
+        label: "How thoroughly",
+        values,
+        value: Math.max(k, place.ef ?? usualEf(facts)),
+        words: (ef) => `${count(ef)} kept`,
+        take: (ef) => change({ ef }),
+        hint: "The walk through the graph keeps so many of the best. More find more of the true neighbours and take longer.",
+      }),
+    );
+  };
+
   function thoroughness() {
     const { place } = ctx;
+    if (facts.graph) return walk();
+    if (isGraph(facts))
+      return h(
+        "p",
+        { class: "control quiet small-words" },
+        "The index is a graph: a walk from neighbour to neighbour compares a few of the vectors.",
+      );
     if (facts.nlist <= 1)
       return h(
         "p",
         { class: "control quiet small-words" },
-        facts.spec === "Flat"
+        comparesAll(facts)
           ? "Every vector is compared: nothing is missed."
-          : "The index has one list: every vector is compared.",
+          : "Every vector is compared, by its code.",
       );
     const byRecall = facts.recall_targets && place.recall != null && place.nprobe == null;
     const kinds =
@@ -108,8 +137,8 @@ export function mountControls(root, ctx) {
       box,
       slider({
         label: "Neighbours",
-        values: KS,
-        value: place.k ?? DEFAULT_K,
+        values: [...KS.filter((k) => k < mostNeighbours(facts)), mostNeighbours(facts)],
+        value: neighbours(place, facts),
         words: count,
         take: (k) => change({ k }),
       }),
@@ -136,14 +165,14 @@ export function mountControls(root, ctx) {
           ),
         ),
       place.view === "results" &&
-        facts.spec !== "Flat" &&
+        !comparesAll(facts) &&
         h(
           "div",
           { class: "control" },
           h(
             "div",
             { class: "control-head" },
-            h("label", { for: exactId }, "Exact"),
+            h("label", { for: exactId }, exactName(facts)),
             h("input", {
               id: exactId,
               type: "checkbox",
@@ -157,7 +186,11 @@ export function mountControls(root, ctx) {
           h(
             "p",
             { class: "quiet small-words" },
-            facts.asks.exact ?? "Compares every vector: slower, and nothing is missed.",
+            facts.asks.exact != null
+              ? withoutFlags(facts.asks.exact)
+              : facts.exact === "codes"
+                ? "Compares the code of every vector: slower, and what the codes lose stays lost."
+                : "Compares every vector: slower, and nothing is missed.",
           ),
         ),
       h(
@@ -165,7 +198,7 @@ export function mountControls(root, ctx) {
         {
           type: "button",
           class: "plain",
-          on: { click: () => change({ k: null, nprobe: null, recall: null, label: null, exact: false }, true) },
+          on: { click: () => change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true) },
         },
         icon("reset", 18),
         "Reset",
@@ -179,6 +212,7 @@ export function mountControls(root, ctx) {
       ctx.place.k,
       ctx.place.nprobe,
       ctx.place.recall,
+      ctx.place.ef,
       ctx.place.label,
       ctx.place.exact,
       ctx.place.view === "results",
@@ -188,12 +222,16 @@ export function mountControls(root, ctx) {
     const { place } = ctx;
     const thorough = place.exact
       ? "exact"
-      : facts.nlist <= 1
-        ? null
+      : isGraph(facts)
+        ? place.ef && facts.graph
+          ? `${count(place.ef)} kept`
+          : null
+        : facts.nlist <= 1
+          ? null
         : place.nprobe == null && place.recall != null
           ? `recall ${percent(place.recall)}`
           : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
-    summary.textContent = [`${count(place.k ?? DEFAULT_K)} neighbours`, thorough, place.label]
+    summary.textContent = [`${plural(neighbours(place, facts), "neighbour")}`, thorough, place.label]
       .filter(Boolean)
       .join(", ");
     if (key() === drawn) return;

@@ -59,6 +59,26 @@ export function announce(text) {
   live.textContent = live.textContent === text ? `${text}\u00a0` : text;
 }
 
+/** Gives the focus to the card of an item, where it is shown. @param {Element} root @param {string | null} id */
+export function focusCard(root, id) {
+  const card = id != null && root.querySelector(`.card[data-id="${CSS.escape(id)}"] button`);
+  if (card) /** @type {HTMLElement} */ (card).focus();
+  return Boolean(card);
+}
+
+/**
+ * Draws a place anew and gives the focus back to the field of the same kind and value that had it.
+ * @param {Element} root @param {() => void} draw
+ */
+export function holding(root, draw) {
+  const had = /** @type {any} */ (root.contains(document.activeElement) ? document.activeElement : null);
+  draw();
+  if (had?.type === "radio" && !had.isConnected)
+    /** @type {any} */ (root.querySelector(`input[type="radio"][value="${CSS.escape(had.value)}"]`))?.focus({
+      preventScroll: true,
+    });
+}
+
 let counted = 0;
 /** An id that no other element has. @param {string} name */
 export function fresh(name) {

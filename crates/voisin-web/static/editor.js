@@ -1,5 +1,6 @@
 // A look at the image before it is searched: crop, mirror, turn. What is not changed is sent as it is.
 import { announce, h } from "./dom.js";
+import { LARGEST } from "./api.js";
 import { cropBox } from "./crop_box.js";
 import { open } from "./dialogs.js";
 import { icon } from "./icons.js";
@@ -10,6 +11,10 @@ const LONGEST = 2048;
 const SMALL = 192;
 /** The longest side of the preview's pixels. */
 const PREVIEW = 1024;
+/** What is smaller than this is shown larger, so that there is something to hold. */
+const SHOWN = 192;
+/** The most pixels that the server reads; what has more, or more bytes than can be sent, is sent smaller. */
+const MOST_PIXELS = 50e6;
 
 /**
  * Draws an image turned and mirrored, at a scale.
@@ -86,11 +91,13 @@ export async function edit(blob, name) {
     const crop = cropBox(frame, () => tell());
     crop.view.prepend(preview);
 
-    const scale = Math.min(1, PREVIEW / Math.max(bitmap.width, bitmap.height));
+    const longest = Math.max(bitmap.width, bitmap.height);
+    const scale = Math.min(Math.max(1, SHOWN / longest), PREVIEW / longest);
+    const heavy = blob.size > LARGEST || bitmap.width * bitmap.height > MOST_PIXELS;
     const tell = () => {
       const lying = how.turns % 2 === 1;
       const box = crop.get();
-      size.textContent = `${Math.round((lying ? bitmap.height : bitmap.width) * box.w)} \u00d7 ${Math.round((lying ? bitmap.width : bitmap.height) * box.h)} pixels`;
+      size.textContent = `${Math.round((lying ? bitmap.height : bitmap.width) * box.w)} \u00d7 ${Math.round((lying ? bitmap.width : bitmap.height) * box.h)} pixels${heavy ? `, too large to be sent: at most ${LONGEST} a side go` : ""}`;
     };
     const draw = () => {
       const next = drawn(bitmap, how, scale);
@@ -107,7 +114,7 @@ export async function edit(blob, name) {
     const whole = { x: 0, y: 0, w: 1, h: 1 };
     const changed = () => {
       const box = crop.get();
-      return how.turns !== 0 || how.mirrored || box.w < 0.999 || box.h < 0.999;
+      return heavy || how.turns !== 0 || how.mirrored || box.w < 0.999 || box.h < 0.999;
     };
     /** @param {string} sign @param {string} words @param {() => void} act */
     const tool = (sign, words, act) =>

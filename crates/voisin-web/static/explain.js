@@ -1,8 +1,9 @@
 // How the index searched, told in steps.
 import { announce, h, put } from "./dom.js";
-import { count, duration, percent, plural, scoreName, short } from "./format.js";
+import { count, duration, percent, plural, scoreName, sentence, short } from "./format.js";
 import { icon } from "./icons.js";
-import { funnel } from "./explain_funnel.js";
+import { hasCodes } from "./kinds.js";
+import { funnel, refines } from "./explain_funnel.js";
 import { graphStory } from "./explain_graph.js";
 import { listsTable } from "./explain_lists.js";
 import { mapStory } from "./explain_map.js";
@@ -35,7 +36,7 @@ function steps(ctx, told) {
     all.push(
       step(
         "It walked a graph",
-        `From the top of ${plural(levels, "level")}, each time to the neighbour that is nearest to the query: ${plural(hops.length, "hop")}, ${plural(visited, "vector")} compared${ef ? `, the best ${count(ef)} kept on the lowest level` : ""}.`,
+        `From the top of ${plural(levels, "level")}, each time to the neighbour that is nearest to the query: ${plural(hops.length, "hop")}, ${plural(visited, "comparison")}${ef ? `, the best ${count(ef)} kept on the lowest level` : ""}.`,
         graphStory(ctx, told),
       ),
     );
@@ -47,7 +48,9 @@ function steps(ctx, told) {
         many ? "It chose lists" : "It has one list",
         many
           ? `${logits ? "A model gave each list a probability to hold neighbours" : "The lists with the nearest centroids come first"}: ${count(visited)} of ${count(told.nlist)} were visited, in this order.${told.not_visited?.length ? ` ${plural(told.not_visited.length, "list")} that ${told.not_visited.length === 1 ? "holds" : "hold"} true neighbours ${told.not_visited.length === 1 ? "was" : "were"} not.` : ""}`
-          : "Every vector was compared.",
+          : hasCodes(told.spec)
+            ? "Every vector was compared, by its code."
+            : "Every vector was compared.",
         many && listsTable(told, logits),
       ),
     );
@@ -55,7 +58,7 @@ function steps(ctx, told) {
   all.push(
     step(
       "It narrowed down",
-      told.counts.refined > 0 && told.counts.refined !== told.counts.found
+      refines(told)
         ? "Codes are compared first; the best of them are ranked again by better vectors."
         : "Of all that was compared, the nearest were kept.",
       funnel(told),
@@ -68,8 +71,11 @@ function steps(ctx, told) {
       [
         missed.length
           ? `${count(found)} of the ${plural(found + missed.length, "true neighbour")} were found; ${missed.length === 1 ? "this one was" : "these were"} not.`
-          : `All of the ${plural(found, "true neighbour")} were found.`,
-        told.truth_text && ` What is true was found by comparing ${told.truth_text}.`,
+          : found === 1
+            ? "The one true neighbour was found."
+            : `All of the ${plural(found, "true neighbour")} were found.`,
+        told.truth_text &&
+          ` ${told.truth === "codes" ? "Exact (by codes): what" : "What"} is true was found by comparing ${told.truth_text.replace(/\.$/, "")}.`,
       ],
       missed.length > 0 && missedTable(ctx, told, missed),
     ),
@@ -109,6 +115,8 @@ export function explainView(root, ctx, told) {
         ` of `,
         h("code", null, told.spec),
         told.nprobe > 0 && nlist(told) > 1 ? ` with ${plural(told.nprobe, "list")} visited` : "",
+        told.graph?.ef ? ` with ${plural(told.graph.ef, "vector")} kept` : "",
+        told.truth === "codes" ? " against Exact (by codes)" : "",
         told.seconds?.search != null ? ` in ${duration(told.seconds.search)}` : "",
         `. ${scoreName(told.metric)[0].toUpperCase()}${scoreName(told.metric).slice(1)} of the nearest: ${told.hits.length ? short(told.hits[0].distance) : "none"}.`,
       ),
@@ -117,7 +125,7 @@ export function explainView(root, ctx, told) {
       h(
         "ul",
         { class: "notes" },
-        told.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note))),
+        told.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, sentence(note)))),
       ),
     h(
       "ol",

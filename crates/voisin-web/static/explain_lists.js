@@ -13,14 +13,17 @@ function bar(share, kind) {
   return h("span", { class: "bar", "aria-hidden": "true" }, fill);
 }
 
+/** The most dots that are drawn. */
+const DOTS = 10;
+
 /** Up to ten dots for things that are counted. @param {number} n @param {string} kind */
 const dots = (n, kind) =>
   n > 0 &&
   h(
     "span",
     { class: `dots ${kind}`, "aria-hidden": "true" },
-    Array.from({ length: Math.min(10, n) }, () => h("span")),
-    n > 10 ? "+" : "",
+    Array.from({ length: Math.min(DOTS, n) }, () => h("span")),
+    n > DOTS ? "+" : "",
   );
 
 /** @param {any} told @param {boolean} logits whether probabilities are known */
@@ -79,6 +82,7 @@ export function listsTable(told, logits) {
     );
   };
   draw(false);
+  const many = rows.some((one) => Math.max(one.hits ?? 0, one.true ?? 0) > DOTS);
   return h(
     "div",
     null,
@@ -107,5 +111,6 @@ export function listsTable(told, logits) {
       ),
     ),
     fold,
+    many && h("p", { class: "quiet small-words" }, `A dot is a neighbour; + stands for those after the first ${DOTS}.`),
   );
 }

@@ -197,7 +197,7 @@ export function mapStory(ctx, told) {
       sample("p-query", "query"),
       sample("p-hit", "found"),
       sample("p-missed", "missed"),
-      points.some((p) => p.kind === "centroid") && [
+      points.some((p) => p.kind === "centroid") && !told.graph && [
         sample("p-centroid", "centre of a list visited"),
         sample("p-centroid far", "not visited"),
       ],

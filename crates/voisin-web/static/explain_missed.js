@@ -2,7 +2,7 @@
 import { api } from "./api.js";
 import { withQuery, write } from "./address.js";
 import { h } from "./dom.js";
-import { short, scoreName } from "./format.js";
+import { sentence, short, scoreName } from "./format.js";
 import { itemKey, items, learn } from "./memory.js";
 import { shortName } from "./cards.js";
 
@@ -49,7 +49,7 @@ export function missedTable(ctx, told, missed) {
               "td",
               null,
               h("strong", null, REASONS[one.reason] ?? one.reason),
-              h("span", { class: "quiet block-words" }, one.text),
+              h("span", { class: "quiet block-words" }, sentence(one.text)),
               one.estimate != null &&
                 h(
                   "span",

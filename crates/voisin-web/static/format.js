@@ -32,6 +32,25 @@ export function percent(share) {
   return `${of100 > 0 && of100 < 10 ? of100.toFixed(1) : Math.round(of100)} %`;
 }
 
+/** A sentence: a capital at its begin, a full stop at its end. @param {string} text */
+export function sentence(text) {
+  const words = String(text ?? "").trim();
+  if (!words) return "";
+  // Names of parameters and files are left as they are.
+  const begun = /^[a-z]+[ ,]/.test(words) && !/^[a-z] /.test(words) ? words[0].toUpperCase() + words.slice(1) : words;
+  return /[.!?\u2026:]["\u201d)]?$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** The same words without advice on how the server is started: that is for who starts it. @param {string} text */
+export const withoutFlags = (text) =>
+  sentence(
+    text
+      .replace(/\s*\([^()]*--[a-z][^()]*\)/g, "")
+      .replace(/[;:,]\s*[^;:,]*--[a-z].*$/s, "")
+      .replace(/[;,]?\s*(unless|start with|with)\s[^;]*--[a-z].*$/s, "")
+      .replace(/\s*--[a-z][^.]*$/s, ""),
+  );
+
 /** One list, two lists. @param {number} n @param {string} one @param {string} [many] */
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
@@ -44,6 +63,6 @@ export const scoreName = (metric) => (metric === "ip" ? "inner product" : "dista
  */
 export function score(hit, metric) {
   if (hit.similarity != null)
-    return { text: percent(hit.similarity), words: `${percent(hit.similarity)} alike`, share: hit.similarity };
+    return { text: percent(hit.similarity), words: `${percent(hit.similarity)} alike, distance ${short(hit.distance)}`, share: hit.similarity };
   return { text: short(hit.distance), words: `${scoreName(metric)} ${short(hit.distance)}`, share: null };
 }

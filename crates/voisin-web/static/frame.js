@@ -1,7 +1,7 @@
 // The bar above and the line below: which collection, which colours, which version.
 import { announce, fresh, h, put } from "./dom.js";
-import { read } from "./address.js";
 import { icon } from "./icons.js";
+import { changeCollection } from "./intake.js";
 import { count } from "./format.js";
 
 const THEMES = [
@@ -57,7 +57,7 @@ export function tools(ctx) {
       h("label", { for: id, class: "unseen" }, "Collection"),
       h(
         "select",
-        { id, on: { change: (/** @type {any} */ event) => ctx.go({ ...read(""), c: event.target.value }) } },
+        { id, on: { change: (/** @type {any} */ event) => changeCollection(ctx, event.target.value) } },
         !ctx.facts && h("option", { value: "", selected: true }, "Choose a collection"),
         ctx.collections.map((one) =>
           h("option", { value: one.name, selected: one.name === ctx.facts?.name }, `${one.name} (${count(one.n)})`),

@@ -1,7 +1,7 @@
 // All items of a collection, by class, a page at a time.
 import { api } from "./api.js";
 import { read, write } from "./address.js";
-import { announce, fresh, h, put } from "./dom.js";
+import { announce, focusCard, fresh, h, put } from "./dom.js";
 import { card } from "./cards.js";
 import { openItem } from "./item_dialog.js";
 import { count, plural } from "./format.js";
@@ -149,6 +149,7 @@ export function mountGallery(root, ctx) {
       put(room, list, foot);
     }
     list.append(...cards(items, from));
+    if (ctx.back != null && focusCard(list, ctx.back)) ctx.back = null;
     more(total);
   }
 

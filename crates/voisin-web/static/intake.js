@@ -1,14 +1,16 @@
 // The ways in for an image: drop, paste, file, webcam, address. All end in the editor and then in a search.
 import { api, ApiError, LARGEST } from "./api.js";
-import { asks, body, DEFAULT_K, params, withQuery } from "./address.js";
+import { asks, body, neighbours, params, read, withQuery } from "./address.js";
 import { announce, h, put } from "./dom.js";
 import { edit } from "./editor.js";
-import { answers, images, keepFace, learn } from "./memory.js";
-import { count } from "./format.js";
+import { answers, face, images, keepFace, learn } from "./memory.js";
+import { sentence, withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
 
 /** Shows a line under the query bar; nothing takes it away. @param {string} [text] @param {"busy" | "wrong"} [kind] @param {string} [hint] */
 export function notice(text = "", kind = "busy", hint = "") {
+  text = sentence(text);
+  hint = sentence(hint);
   const root = document.getElementById("notice");
   if (root)
     put(
@@ -34,7 +36,7 @@ const firstImage = (files) => [...(files ?? [])].find((file) => file.type.starts
 function possible(ctx) {
   if (!ctx.facts) return false;
   if (ctx.facts.asks.image == null) return true;
-  notice("Searching by image is not possible in this collection.", "wrong", ctx.facts.asks.image);
+  notice("Searching by image is not possible in this collection.", "wrong", withoutFlags(ctx.facts.asks.image));
   return false;
 }
 
@@ -49,20 +51,21 @@ export async function searchImage(ctx, blob, name) {
   if (!possible(ctx)) return;
   notice();
   if (blob.size === 0) return notice("That file is empty.", "wrong");
-  if (blob.size > LARGEST)
-    return notice(
-      `That image has ${count(Math.ceil(blob.size / 1048576))} MB; at most 32 MB can be sent.`,
-      "wrong",
-      "Make it smaller, or crop it first.",
-    );
   let chosen;
   try {
     chosen = await edit(blob, name);
   } catch {
+    if (blob.size > LARGEST)
+      return notice(
+        `This browser cannot open that file of ${Math.ceil(blob.size / 1048576)} MB.`,
+        "wrong",
+        "It is no image, or has too many pixels. Make it smaller in another program: a few hundred pixels are enough.",
+      );
     return notice("That is not an image that this browser can open.", "wrong", "PNG, JPEG, WebP, GIF and BMP can be.");
   }
   if (!chosen) return;
-  if (chosen.blob.size > LARGEST) return notice("The image is larger than 32 MB.", "wrong", "Crop it.");
+  if (chosen.blob.size > LARGEST)
+    return notice("The image is larger than 32 MB.", "wrong", "Crop it, or make it smaller in another program.");
   await send(ctx, chosen, name);
 }
 
@@ -76,18 +79,65 @@ async function send(ctx, { blob, picture }, name) {
   try {
     const answer =
       from.view === "results"
-        ? await api.searchImage({ collection: from.c, k: from.k ?? DEFAULT_K, ...params(from) }, blob, running.signal)
+        ? await api.searchImage({ collection: from.c, k: neighbours(from, ctx.facts), ...params(from, ctx.facts) }, blob, running.signal)
         : await api.queryImage(/** @type {string} */ (from.c), blob, running.signal);
     keepFace(answer.query, { picture, name });
     images.set(answer.query, blob);
     const place = withQuery(from, { q: answer.query });
     if (from.view === "results") {
       learn(/** @type {string} */ (from.c), answer.hits);
-      answers.set(`results ${JSON.stringify(body(place))}`, answer);
+      answers.set(`results ${JSON.stringify(body(place, ctx.facts))}`, answer);
     }
     notice();
     ctx.go(place, { name });
   } catch (error) {
+    wrong(error);
+  }
+}
+
+/** What an address is called: its last part. @param {URL} url */
+function nameOf(url) {
+  const last = url.pathname.split("/").pop() || url.hostname;
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
+/**
+ * Goes to another collection. What was uploaded is asked there too, where it takes images and the page still has it.
+ * @param {import("./app.js").Context} ctx @param {string} c
+ */
+export async function changeCollection(ctx, c) {
+  const { q } = ctx.place;
+  const there = { ...read(""), c };
+  const facts = ctx.collections.find((one) => one.name === c);
+  if (q == null || !facts) return ctx.go(there);
+  const blob = images.get(q);
+  const kept = face(q);
+  if (!blob || facts.asks.image != null) {
+    ctx.go(there);
+    return notice(
+      facts.asks.image != null
+        ? `${c} cannot be searched by image, so your image was not asked here.`
+        : "Your image is no longer on this page, so it was not asked here.",
+      "wrong",
+      facts.asks.image != null ? withoutFlags(facts.asks.image) : "Choose it again.",
+    );
+  }
+  running?.abort();
+  running = new AbortController();
+  notice("Looking at the image\u2026");
+  try {
+    const answer = await api.queryImage(c, blob, running.signal);
+    const name = kept?.name ?? "An uploaded image";
+    keepFace(answer.query, { ...kept, name });
+    images.set(answer.query, blob);
+    ctx.go(withQuery(there, { q: answer.query }), { name });
+  } catch (error) {
+    if (/** @type {any} */ (error)?.name === "AbortError") return;
+    ctx.go(there);
     wrong(error);
   }
 }
@@ -99,13 +149,16 @@ export async function searchUrl(ctx, url) {
   running = new AbortController();
   notice("Fetching the image\u2026");
   try {
-    if (!/^https?:\/\//i.test(url)) throw new ApiError("bad_request", "An address begins with http:// or https://.");
+    // An address as people write it has no scheme.
+    if (!/^[a-z][a-z0-9+.-]*:/i.test(url) || /^[\w.-]+:\d+(\/|$)/.test(url)) url = `https://${url.replace(/^\/\//, "")}`;
+    if (!/^https?:\/\//i.test(url) || !URL.canParse(url))
+      throw new ApiError("bad_request", "That is no address of an image.", "One begins with https:// or http://.");
     const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
     const answer = await api.search(
-      { collection: from.c, k: from.k ?? DEFAULT_K, url, ...params(from) },
+      { collection: from.c, k: neighbours(from, ctx.facts), url, ...params(from, ctx.facts) },
       running.signal,
     );
-    const name = decodeURIComponent(new URL(url).pathname.split("/").pop() || new URL(url).hostname);
+    const name = nameOf(new URL(url));
     keepFace(answer.query, { name });
     notice();
     ctx.go(withQuery(from, { q: answer.query }), { name });
@@ -180,7 +233,7 @@ export function listen(ctx) {
       notice(
         "That is not an image file.",
         "wrong",
-        url
+        url && !ctx.allowUrls
           ? "This server fetches no addresses: save the image and drop its file."
           : "PNG, JPEG, WebP, GIF and BMP can be searched with.",
       );
@@ -194,7 +247,14 @@ export function listen(ctx) {
       return;
     }
     const text = event.clipboardData?.getData("text/plain").trim() ?? "";
-    if (!writing(event.target) && ctx.allowUrls && /^https?:\/\/\S+$/i.test(text)) searchUrl(ctx, text);
+    if (writing(event.target) || !/^https?:\/\/\S+$/i.test(text)) return;
+    if (ctx.allowUrls) searchUrl(ctx, text);
+    else if (possible(ctx))
+      notice(
+        "This server fetches no addresses.",
+        "wrong",
+        "Save the image and drop its file here, or copy the image itself and paste it. Whoever runs the server can allow addresses.",
+      );
   });
 }
 

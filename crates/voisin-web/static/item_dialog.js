@@ -5,7 +5,7 @@ import { open } from "./dialogs.js";
 import { short, scoreName, percent } from "./format.js";
 import { icon } from "./icons.js";
 import { searchPart } from "./intake.js";
-import { shortName } from "./cards.js";
+import { cut, shortName } from "./cards.js";
 
 /**
  * @param {import("./app.js").Context} ctx
@@ -86,7 +86,7 @@ export function openItem(ctx, items, at, { list, href, metric }) {
     const source = api.image(facts.name, item.id);
     const row = (/** @type {string} */ name, /** @type {any} */ value) =>
       value != null && [h("dt", null, name), h("dd", null, value)];
-    /** @type {HTMLElement} */ (dialog.querySelector("h2")).textContent = shortName(item.name);
+    /** @type {HTMLElement} */ (dialog.querySelector("h2")).replaceChildren(...[cut(shortName(item.name))].flat());
     place.textContent = `${now + 1} / ${items.length}`;
     before.disabled = now === 0;
     after.disabled = now === items.length - 1;

@@ -59,9 +59,15 @@ function trail(ctx) {
           null,
           h(
             "a",
-            { href: write(withQuery(ctx.place, step)), data: { name: step.name }, title: seen.name },
-            small(seen, 18),
-            h("span", { class: "unseen" }, seen.name),
+            {
+              href: write(withQuery(ctx.place, step)),
+              data: { name: step.name },
+              title: seen.name,
+              class: seen.picture || seen.sign === "image" ? null : "in-words",
+            },
+            seen.picture || seen.sign === "image"
+              ? [small(seen, 18), h("span", { class: "unseen" }, seen.name)]
+              : (seen.text ?? seen.name),
           ),
           icon("right", 14),
         );
@@ -100,7 +106,8 @@ export function mountQuery(root, ctx) {
       h(
         "div",
         { class: "query-card" },
-        h("span", { class: "query-picture" }, small(seen, 32)),
+        // Where there is none, no sign stands for it: the name says all.
+        (seen.picture || seen.sign === "image") && h("span", { class: "query-picture" }, small(seen, 32)),
         h(
           "div",
           { class: "query-words" },
@@ -127,7 +134,7 @@ export function mountQuery(root, ctx) {
                 icon("crop", 18),
                 "Crop",
               ),
-            shareButton(),
+            shareButton(q != null),
           ),
         ),
       ),
@@ -136,20 +143,25 @@ export function mountQuery(root, ctx) {
   }
 }
 
-function shareButton() {
+/** How long the link to an upload works. */
+const LASTS = "It works as long as the server runs and keeps the image.";
+
+/** @param {boolean} upload a link to what was uploaded does not last */
+function shareButton(upload) {
   const words = h("span", null, "Copy link");
   return h(
     "button",
     {
       type: "button",
       class: "plain",
+      title: upload ? LASTS : null,
       on: {
         click: async () => {
           try {
             await navigator.clipboard.writeText(location.href);
-            words.textContent = "Copied";
-            announce("The link was copied");
-            setTimeout(() => (words.textContent = "Copy link"), 2000);
+            words.textContent = upload ? `Copied. ${LASTS}` : "Copied";
+            announce(upload ? `The link was copied. ${LASTS}` : "The link was copied");
+            setTimeout(() => (words.textContent = "Copy link"), upload ? 8000 : 2000);
           } catch {
             // Browsers give the clipboard only to pages of this machine or over https.
             words.textContent = "The address bar has the link";

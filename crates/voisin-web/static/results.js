@@ -4,12 +4,13 @@ import { announce, h, put } from "./dom.js";
 import { card } from "./cards.js";
 import { count, duration, percent, plural, scoreName } from "./format.js";
 import { openItem } from "./item_dialog.js";
+import { isGraph } from "./kinds.js";
 import { message } from "./states.js";
 
 /** "20 of 5,310 in 0.8 ms, 4 of 32 lists visited, 512 vectors compared". @param {any} facts @param {{hits: any[], lists: number, scanned: number}} found @param {number} seconds */
 export function line(facts, found, seconds, exact = false) {
   const lists =
-    !exact && facts.nlist > 1 && found.lists > 0
+    !exact && facts.nlist > 1 && !isGraph(facts) && found.lists > 0
       ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")} visited`
       : "";
   const scanned = found.scanned > 0 ? `, ${plural(found.scanned, "vector")} compared` : "";
@@ -18,6 +19,12 @@ export function line(facts, found, seconds, exact = false) {
 
 /** The address of a search with an item, all else as it is here. @param {import("./app.js").Context} ctx */
 export const reuse = (ctx) => (/** @type {any} */ item) => write(withQuery(ctx.place, { id: item.id }));
+
+/** The least and the most alike of the hits, where they say it. @param {any[]} hits */
+export function range(hits) {
+  const all = hits.map((hit) => hit.similarity).filter((x) => x != null);
+  return all.length ? { low: Math.min(...all), high: Math.max(...all) } : null;
+}
 
 /** @param {HTMLElement} root @param {import("./app.js").Context} ctx @param {any} answer */
 export function resultsView(root, ctx, answer) {
@@ -31,9 +38,14 @@ export function resultsView(root, ctx, answer) {
       message({
         title: "Nothing was found",
         text: ctx.place.label
-          ? `No item of the class \u201c${ctx.place.label}\u201d is in the lists that were visited.`
-          : "The lists that were visited hold nothing.",
-        hint: "Visit more lists, or take another class.",
+          ? `No item of the class \u201c${ctx.place.label}\u201d was met by the search.`
+          : "The search met nothing.",
+        hint:
+          facts.nlist > 1 && !isGraph(facts)
+            ? "Visit more lists, or take another class."
+            : facts.graph
+              ? "Search more thoroughly, or take another class."
+              : ctx.place.label && "Take another class.",
       }),
     );
     return;
@@ -44,11 +56,13 @@ export function resultsView(root, ctx, answer) {
     "aria-label": "Neighbours, nearest first",
   });
   const href = reuse(ctx);
+  const span = range(hits);
   put(
     list,
     hits.map((/** @type {any} */ hit, /** @type {number} */ i) =>
       card(facts, hit, {
         metric,
+        range: span,
         open: () => openItem(ctx, hits, i, { list, href, metric }),
         reuse: facts.asks.id == null ? href(hit) : undefined,
       }),

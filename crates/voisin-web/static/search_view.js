@@ -4,8 +4,9 @@ import { api } from "./api.js";
 import { askBar } from "./ask.js";
 import { compareView } from "./compare.js";
 import { mountControls } from "./controls.js";
-import { h, put } from "./dom.js";
+import { focusCard, h, holding, put } from "./dom.js";
 import { explainView } from "./explain.js";
+import { withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
 import { notice } from "./intake.js";
 import { answers, learn } from "./memory.js";
@@ -45,9 +46,9 @@ const WAYS = {
   explain: { title: "Explain", outline: "story", needs: "explain", ask: api.explain, show: explainView },
 };
 
-/** What is asked of the server at a place. @param {import("./address.js").Place} place */
-function question(place) {
-  const asked = body(place);
+/** What is asked of the server at a place. @param {import("./address.js").Place} place @param {any} facts */
+function question(place, facts) {
+  const asked = body(place, facts);
   if (place.view === "explain") asked.map = place.map;
   if (place.view !== "results") delete asked.exact;
   return asked;
@@ -110,16 +111,18 @@ export function mountSearch(root, ctx, why) {
     running = new AbortController();
     const { signal } = running;
     const way = WAYS[ctx.place.view];
-    const asked = question(ctx.place);
+    const asked = question(ctx.place, ctx.facts);
     const key = `${ctx.place.view} ${JSON.stringify(asked)}`;
     const draw = (/** @type {any} */ answer) => {
       shown = kind;
-      way.show(room, ctx, answer);
+      holding(room, () => way.show(room, ctx, answer));
+      // Back from a search that began here: on with the card that it began with.
+      if (ctx.back != null && focusCard(room, ctx.back)) ctx.back = null;
     };
     const impossible = way.needs && ctx.facts.asks[way.needs];
     if (impossible) {
       shown = "";
-      put(room, message({ title: `${way.title} is not possible here`, text: impossible }));
+      put(room, message({ title: `${way.title} is not possible here`, text: withoutFlags(impossible) }));
       return;
     }
     const kept = answers.get(key);
@@ -155,8 +158,9 @@ export function mountSearch(root, ctx, why) {
     load(`${ctx.place.view} ${ctx.place.c}`);
     // What the reader stood on may be gone: a new query starts at its name, another view at its title.
     if (why === "push" || why === "pop") {
-      if (other) /** @type {any} */ (document.getElementById("query-title"))?.focus({ preventScroll: true });
-      else if (before.view !== ctx.place.view) title.focus({ preventScroll: true });
+      const back = why === "pop" && room.contains(document.activeElement);
+      if (other && !back) /** @type {any} */ (document.getElementById("query-title"))?.focus({ preventScroll: true });
+      else if (!other && before.view !== ctx.place.view) title.focus({ preventScroll: true });
       if (why === "push" && other) scrollTo({ top: 0 });
     }
   }

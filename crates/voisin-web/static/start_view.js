@@ -3,9 +3,10 @@ import { api } from "./api.js";
 import { askBar } from "./ask.js";
 import { read, withQuery, write } from "./address.js";
 import { h, put } from "./dom.js";
-import { count, plural } from "./format.js";
+import { count, plural, sentence, withoutFlags } from "./format.js";
 import { mountGallery } from "./gallery.js";
 import { icon } from "./icons.js";
+import { hasCodes, isGraph } from "./kinds.js";
 import { learn } from "./memory.js";
 import { failure } from "./states.js";
 import { picture } from "./cards.js";
@@ -54,13 +55,17 @@ export function about(facts) {
         "Lists",
         facts.nlist > 1
           ? `${count(facts.nlist)}, of which ${count(facts.nprobe)} ${facts.nprobe === 1 ? "is" : "are"} visited unless you choose`
-          : "one: every vector is compared",
+          : isGraph(facts)
+            ? "none: the index is a graph"
+            : `one: every vector is compared${hasCodes(facts.spec) ? " by its code" : ""}`,
       ),
       row("Vectors made by", facts.made_by),
+      row("Exact comparison", facts.exact === "codes" && "by codes: the vectors as they were are not here"),
+      facts.notes.map((/** @type {string} */ note) => row("Note", sentence(note))),
       not.map(([way, words]) =>
         row(
           `No search ${words}`.replace("search exact", "exact").replace("search explanation", "explanation"),
-          facts.asks[way],
+          sentence(facts.asks[way]),
         ),
       ),
     ),
@@ -74,7 +79,10 @@ function notes(facts) {
     h(
       "ul",
       { class: "notes", "aria-label": "Notes" },
-      facts.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note))),
+      facts.notes
+        .map(withoutFlags)
+        .filter(Boolean)
+        .map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, note))),
     )
   );
 }
@@ -142,7 +150,13 @@ function examples(ctx) {
 export function mountStart(root, ctx, why) {
   const { facts } = ctx;
   document.title = `${facts.name} \u00b7 voisin`;
-  const title = h("h1", { tabindex: "-1" }, TITLES[facts.shows] ?? TITLES.ids);
+  // Where only items can be asked, one of them is to be chosen.
+  const only = facts.shows !== "ids" && facts.asks.image != null && facts.asks.text != null && facts.asks.id == null;
+  const title = h(
+    "h1",
+    { tabindex: "-1" },
+    only ? "Choose one to find its neighbours" : (TITLES[facts.shows] ?? TITLES.ids),
+  );
   const gallery = h("section", { class: "block", "aria-labelledby": "gallery-title" });
   put(
     root,
@@ -163,6 +177,6 @@ export function mountStart(root, ctx, why) {
     about(facts),
   );
   const { update, leave } = mountGallery(gallery, ctx);
-  if (why === "push" || why === "pop") title.focus({ preventScroll: true });
+  if ((why === "push" || why === "pop") && !gallery.contains(document.activeElement)) title.focus({ preventScroll: true });
   return { update: () => update(), leave };
 }
