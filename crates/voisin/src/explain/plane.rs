@@ -5,7 +5,7 @@ use crate::transform::components;
 use crate::{Matrix, Quiet, Result, Vectors};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
-use voisin_kernels::l2_squareds;
+use voisin_kernels::{View, dot_f64, gemm};
 
 /// From so many dimensions on the covariance is not written down: its eigenvectors would take seconds.
 const WIDE: usize = 385;
@@ -148,19 +148,16 @@ fn unit(mut v: Vec<f64>) -> Option<Vec<f64>> {
     (length > 0.0).then_some(v)
 }
 
-/// Squared distances of every two rows, n x n.
+/// Squared distances of every two rows, n x n, by products of f32 of the rows less their mean.
 pub(super) fn distances(rows: Vectors<'_>) -> Matrix {
-    let (n, d) = (rows.n(), rows.d());
+    let (n, d, mean) = (rows.n(), rows.d(), mean(rows));
+    let mut less = rows.data().to_vec();
+    less.par_chunks_mut(d).for_each(|r| r.iter_mut().zip(&mean).for_each(|(x, m)| *x = (*x as f64 - m) as f32));
+    let norms: Vec<f32> = less.par_chunks(d).map(|r| dot_f64(r, r) as f32).collect();
     let mut out = Matrix::zeros(n, n.max(1));
-    // columns in parts that stay in the cache, each for several rows
-    let step = ((256 << 10) / (4 * d)).max(8);
-    out.data_mut().par_chunks_mut(16 * n.max(1)).enumerate().for_each(|(b, out)| {
-        for from in (0..n).step_by(step) {
-            let to = (from + step).min(n);
-            for (i, line) in out.chunks_exact_mut(n).enumerate() {
-                l2_squareds(rows.row(16 * b + i), &rows.data()[from * d..to * d], &mut line[from..to]);
-            }
-        }
+    gemm(View::new(&less, n, d), View::new(&less, n, d).t(), out.data_mut(), false);
+    out.data_mut().par_chunks_mut(n.max(1)).zip(&norms).for_each(|(line, a)| {
+        line.iter_mut().zip(&norms).for_each(|(x, b)| *x = (a + b - 2.0 * *x).max(0.0));
     });
     out
 }
