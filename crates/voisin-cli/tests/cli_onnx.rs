@@ -103,7 +103,7 @@ fn images_are_found_by_words() {
     good(&["embed", &words, "-o", &query, "--text-model", &text]);
     let message = bad(&["search", &index, "--queries", &query], 1);
     assert!(message.contains("text.onnx"), "{message}");
-    let table = dir.write("words.csv", b"id,text,label\nred,\"a red bicycle\",things\ncat,two cats,animals\n".to_vec());
+    let table = dir.write("words.csv", b"id,text,label\nred,\"a red bicycle\",things\ncat,two cats,animals\n");
     let bert = fixture("onnx/bert/model.onnx");
     let o = json(&["embed", &table, "-o", &query, "--text-model", &bert]);
     assert_eq!((o["d"].as_u64(), o["labels"].as_u64()), (Some(32), Some(2)), "{o}");

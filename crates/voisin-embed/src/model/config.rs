@@ -26,7 +26,7 @@ pub enum Preset {
 words!(Preset, "a preset", "resnet" = Resnet, "clip" = Clip, "dino" = Dino);
 
 const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
-const CLIP: [[f32; 3]; 2] = [[0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]];
+const CLIP: [[f32; 3]; 2] = [[0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]];
 
 /// What a model's own shape says: layout, height, width (nothing where they are not fixed).
 #[derive(Clone, Copy, Debug)]
