@@ -194,7 +194,7 @@ export function askBar(ctx, large) {
       icon("image", 40),
       h("p", { class: "zone-words" }, "Drop an image here, or paste one"),
       h("div", { class: "row centre" }, imageButtons(ctx, true)),
-      h("p", { class: "quiet small-words" }, "PNG, JPEG, WebP, GIF or BMP, up to 32 MB. It stays on this server."),
+      h("p", { class: "quiet small-words" }, "PNG, JPEG, WebP, GIF or BMP; what is very large is sent smaller. It stays on this server."),
     );
   const why =
     !images &&
