@@ -68,7 +68,10 @@ test("an item and a collection that are not there are said", async () => {
   );
   await page(world, "/?c=none-such", async (tab) => {
     await tab.getByRole("heading", { name: /There is no collection named/ }).waitFor();
-    await tab.getByRole("main").getByRole("link", { name: /^Go to/ }).click();
+    await tab
+      .getByRole("main")
+      .getByRole("link", { name: /^Go to/ })
+      .click();
     await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
   });
 });

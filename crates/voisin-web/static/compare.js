@@ -77,7 +77,11 @@ export function compareView(root, ctx, answer) {
         "p",
         { class: "notice same" },
         icon("info"),
-        h("span", null, "This index compares every vector anyway: both sides do the same, and only their times differ."),
+        h(
+          "span",
+          null,
+          "This index compares every vector anyway: both sides do the same, and only their times differ.",
+        ),
       ),
     h(
       "div",

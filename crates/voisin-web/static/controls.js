@@ -87,9 +87,7 @@ export function mountControls(root, ctx) {
       return h(
         "p",
         { class: "control quiet small-words" },
-        comparesAll(facts)
-          ? "Every vector is compared: nothing is missed."
-          : "Every vector is compared, by its code.",
+        comparesAll(facts) ? "Every vector is compared: nothing is missed." : "Every vector is compared, by its code.",
       );
     const byRecall = facts.recall_targets && place.recall != null && place.nprobe == null;
     const kinds =
@@ -198,7 +196,9 @@ export function mountControls(root, ctx) {
         {
           type: "button",
           class: "plain",
-          on: { click: () => change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true) },
+          on: {
+            click: () => change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true),
+          },
         },
         icon("reset", 18),
         "Reset",
@@ -228,9 +228,9 @@ export function mountControls(root, ctx) {
           : null
         : facts.nlist <= 1
           ? null
-        : place.nprobe == null && place.recall != null
-          ? `recall ${percent(place.recall)}`
-          : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
+          : place.nprobe == null && place.recall != null
+            ? `recall ${percent(place.recall)}`
+            : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
     summary.textContent = [`${plural(neighbours(place, facts), "neighbour")}`, thorough, place.label]
       .filter(Boolean)
       .join(", ");

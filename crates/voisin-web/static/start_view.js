@@ -177,6 +177,7 @@ export function mountStart(root, ctx, why) {
     about(facts),
   );
   const { update, leave } = mountGallery(gallery, ctx);
-  if ((why === "push" || why === "pop") && !gallery.contains(document.activeElement)) title.focus({ preventScroll: true });
+  if ((why === "push" || why === "pop") && !gallery.contains(document.activeElement))
+    title.focus({ preventScroll: true });
   return { update: () => update(), leave };
 }
