@@ -7,7 +7,7 @@ use serde_json::json;
 use voisin::index::{AddParams, IdList, Index, Problem, VerifyReport, add, compact, remove, verify};
 use voisin::{Error, StringIds};
 
-use crate::common::{AdaptArgs, BaseArgs, Context, parse_bytes};
+use crate::common::{AdaptArgs, BaseArgs, Context, faiss_file, parse_bytes};
 use crate::fail::{DATA, Fail, Result};
 use crate::outcome::{Outcome, Seconds, bytes, count, things, time};
 
@@ -43,6 +43,10 @@ impl Add {
     /// # Errors
     /// An id that exists, another dimension, bad data, a full disk; Ctrl-C.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
+        if faiss_file(&[self.dir.display().to_string()]).is_some() {
+            let message = format!("{0}: a file of FAISS; `add` changes the folder of an index", self.dir.display());
+            return Err(Fail::usage(message, "`voisin convert x.index DIR` makes one of it, and back"));
+        }
         let source = self.adapt.over(self.base.open()?)?;
         let params = AddParams {
             replace: self.replace,

@@ -83,6 +83,8 @@ fn a_trained_empty_file_is_filled() {
     let (at, base) = (dir.file("index"), fixture("faiss/base.npy"));
     let none = json(&["search", &fixture("faiss/empty.index"), "--queries", &fixture("faiss/queries.npy"), "-k", "3"]);
     assert_eq!(none["n"], 0);
+    let e = bad(&["add", &fixture("faiss/empty.index"), "--base", &base], 2);
+    assert!(e.contains("voisin convert"), "{e}");
     good(&["convert", &fixture("faiss/empty.index"), &at]);
     let added = json(&["add", &at, "--base", &base]);
     assert_eq!(added["n"], 400, "{added}");

@@ -91,6 +91,9 @@ fn open(bytes: &[u8]) -> Result<impl ImageDecoder, Unreadable> {
         .ok()
         .filter(|f| matches!(f, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp));
     let format = format.ok_or_else(|| Unreadable("not a PNG, JPEG, WebP, GIF or BMP image".into()))?;
+    if format == ImageFormat::Jpeg && is_cut(bytes) {
+        return Err(Unreadable("a JPEG that is cut short: its end is missing".into()));
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_ALLOC);
@@ -102,6 +105,35 @@ fn open(bytes: &[u8]) -> Result<impl ImageDecoder, Unreadable> {
         return Err(Unreadable(format!("{width} x {height} pixels where 1 to {MAX_PIXELS} are read")));
     }
     Ok(decoder)
+}
+
+/// Whether a JPEG ends before its end mark, where the decoder would fill what is missing with grey. Walks from mark to mark (ITU
+/// T.81, B.1.1): segments say their length, in a scan 0xFF is followed by 0 or a restart mark. What comes after the end, such as
+/// the film of a moving photograph, is not looked at.
+fn is_cut(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        match bytes.get(at..at + 2) {
+            None => return true,
+            Some([0xFF, 0xD9]) => return false,
+            Some([0xFF, 0xFF]) => at += 1,
+            Some([0xFF, 0x01 | 0xD0..=0xD7]) => at += 2,
+            Some([0xFF, mark]) => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return true };
+                let scan = *mark == 0xDA;
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+                if scan {
+                    let in_scan = |w: &[u8]| w[0] != 0xFF || matches!(w[1], 0 | 0xD0..=0xD7);
+                    let Some(next) = bytes.get(at..).and_then(|rest| rest.windows(2).position(|w| !in_scan(w))) else {
+                        return true;
+                    };
+                    at += next;
+                }
+            }
+            // no mark where one has to be: the decoder says what it makes of it
+            Some(_) => return false,
+        }
+    }
 }
 
 fn unreadable(e: ImageError) -> Unreadable {
@@ -116,4 +148,24 @@ fn over_white(rgba: &[u8]) -> Vec<u8> {
         rgb.extend([p[0], p[1], p[2]].map(|c| ((u32::from(c) * alpha + 255 * (255 - alpha) + 127) / 255) as u8));
     }
     rgb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jpeg_that_is_cut_short_is_refused_and_one_with_a_tail_is_not() {
+        for name in ["grey/grey.jpg", "colour/b.jpg", "turned/6.jpg"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/images").join(name);
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(decode(&bytes).is_ok(), "{name}");
+            for keep in [bytes.len() - 1, bytes.len() - 2, bytes.len() * 9 / 10, bytes.len() / 2] {
+                assert!(decode(&bytes[..keep]).is_err(), "{name}: {keep} bytes");
+            }
+            let film = [&bytes[..], b"\xFF\xDA\x00\x08 a film, say"].concat();
+            assert!(decode(&film).is_ok(), "{name}");
+            (0..bytes.len()).for_each(|keep| assert!(is_cut(&bytes[..keep]) || keep < 2, "{name}: {keep} bytes"));
+        }
+    }
 }

@@ -51,7 +51,15 @@ impl Inputs for Files {
         let (_, set) = chosen(&spec, Role::Base)?;
         let source = open_spec(&spec, Role::Base)?;
         let strings = source.ids()?.is_some();
-        Ok(Seen { rows: source.len(), d: source.dim(), dtype: set.dtype, bytes, strings, metric: source.metric(), made_by: source.made_by() })
+        Ok(Seen {
+            rows: source.len(),
+            d: source.dim(),
+            dtype: set.dtype,
+            bytes,
+            strings,
+            metric: source.metric(),
+            made_by: source.made_by(),
+        })
     }
 
     fn open(&self, file: &str) -> Result<Box<dyn Source>> {

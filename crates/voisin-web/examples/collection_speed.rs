@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{start} start: {:.3} s, {} x {}, {}", clock.elapsed().as_secs_f64(), c.facts().n, c.facts().d, c.facts().spec);
         let ids: Vec<String> =
             c.items(&Page { limit: 500, seed: Some(1), ..Page::default() })?.items.into_iter().map(|i| i.id).collect();
-        let params = Params { k: 20, nprobe: None, recall: None, refine: None, label: None, exact: false };
+        let params = Params { k: 20, nprobe: None, recall: None, refine: None, ef: None, label: None, exact: false };
         let (mut query, mut search) = (Vec::new(), Vec::new());
         for id in ids.iter().cycle().take(2000) {
             let clock = Instant::now();

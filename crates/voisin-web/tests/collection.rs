@@ -267,9 +267,12 @@ fn what_cannot_be_asked_is_refused_with_the_reason() {
     let c = open_folder(dir.path());
     let q = c.query(&Ask::Id("red/red1.png")).unwrap();
     let error = |p: Params| c.search(&q, &p).unwrap_err();
-    assert_eq!(error(params(0)).message, "k = 0: 1 to 15, as the collection has 16 items and the one asked with is left out");
-    assert_eq!(error(params(16)).kind, Kind::BadRequest);
-    assert_eq!(c.search(&q, &params(15)).unwrap().hits.len(), 15);
+    assert_eq!(error(params(0)).message, "k = 0: 1 to 1000");
+    assert_eq!(error(params(1001)).kind, Kind::BadRequest);
+    for (k, found) in [(15, 15), (16, 15), (1000, 15)] {
+        assert_eq!(c.search(&q, &params(k)).unwrap().hits.len(), found, "all but itself");
+    }
+    assert!(error(Params { ef: Some(20), ..params(3) }).message.contains("no graph"));
     assert!(error(Params { nprobe: Some(0), ..params(3) }).message.contains("nprobe"));
     assert!(error(Params { recall: Some(1.5), ..params(3) }).message.contains("recall"));
     assert!(error(Params { refine: Some(0), ..params(3) }).message.contains("refine"));

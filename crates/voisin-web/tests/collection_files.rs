@@ -74,6 +74,12 @@ fn a_faiss_file_with_names_and_images() {
         }
         let shown: Vec<(String, bool)> = items.into_iter().map(|i| (i.id, i.image)).collect();
         assert_eq!(*first.get_or_insert_with(|| shown.clone()), shown, "{names}");
+        // people type what they see
+        let row = files.iter().position(|f| f == "ewer/image_0000.png").expect("a file of the fixture");
+        if names == "paths.pkl" {
+            assert_eq!(c.item("ewer/image_0000.png").unwrap().id, row.to_string());
+            assert_eq!(c.item("image_0000").unwrap_err().kind, Kind::NotFound);
+        }
     }
 }
 
@@ -132,6 +138,15 @@ fn codes_say_that_they_are_codes() {
         let compared = c.compare(&c.query(&Ask::Id("5")).unwrap(), &Params { nprobe: Some(8), ..params(10) }).unwrap();
         assert!(compared.recall >= if file == "refine.index" { 0.7 } else { 1.0 }, "{file}: {}", compared.recall);
     }
+    let exact_by = |file: &str| Collection::open(&spec(&faiss.join(file)), &Quiet).unwrap().facts().exact_by;
+    assert_eq!(["ivf_pq.index", "flat_l2.index", "hnsw.index"].map(exact_by), ["codes", "vectors", "vectors"]);
+    // a longer queue of a graph finds more, up to all
+    let graph = Collection::open(&spec(&faiss.join("hnsw.index")), &Quiet).unwrap();
+    assert_eq!(graph.facts().ef, Some(16));
+    let q = graph.query(&Ask::Id("5")).unwrap();
+    let [short, long] = [1, 400].map(|ef| graph.search(&q, &Params { ef: Some(ef), ..params(10) }).unwrap());
+    assert!(short.scanned < long.scanned);
+    assert_eq!(found(&long), found(&graph.search(&q, &Params { exact: true, ..params(10) }).unwrap()));
     // codes of mapped vectors do not tell the vectors: search by id says so
     let c = Collection::open(&spec(&faiss.join("pca.index")), &Quiet).unwrap();
     assert!(c.facts().asks.id.as_ref().unwrap().contains("--features"));
@@ -190,8 +205,8 @@ fn names_never_lead_out_of_the_folder() {
     std::fs::write(dir.path().join("names.txt"), names.join("\n")).unwrap();
     let from = CollectionSpec { names: at(dir.path(), "names.txt"), images: Some(images), ..spec(&faiss.join("flat_l2.index")) };
     let c = Collection::open(&from, &Quiet).unwrap();
-    for id in 0..bad {
-        assert!(!c.item(&id.to_string()).unwrap().image, "{}", names[id]);
+    for (id, name) in names.iter().enumerate().take(bad) {
+        assert!(!c.item(&id.to_string()).unwrap().image, "{name}");
         assert_eq!(c.image(&id.to_string()).unwrap_err().kind, Kind::NotFound);
         assert_eq!(c.thumbnail(&id.to_string(), 64).unwrap_err().kind, Kind::NotFound);
     }

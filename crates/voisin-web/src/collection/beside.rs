@@ -50,7 +50,7 @@ pub(super) fn strings(
         len if rows.last().is_some_and(|last| last + 1 == len) => Ok((0..n).map(|r| values.get(place(r))).collect()),
         len => {
             let what = format!("{file} has {len} strings, where the index has {n} vectors");
-            Err(WebError::new(Kind::BadRequest, what).hint("a string for each vector, in their order, is expected"))
+            Err(WebError::new(Kind::Unreadable, what).hint("a string for each vector, in their order, is expected"))
         }
     }
 }
@@ -76,7 +76,7 @@ pub(super) fn images(folder: &Path, names: &StringIds, notes: &mut Vec<String>) 
         let (first, n) = (names.get(first), names.len());
         if missing == n {
             let what = format!("none of the {n} names is a path of an image in {} (the first is {first})", folder.display());
-            return Err(WebError::new(Kind::BadRequest, what).hint("--images names the folder that the paths lead from"));
+            return Err(WebError::new(Kind::Unreadable, what).hint("--images names the folder that the paths lead from"));
         }
         notes.push(format!("{missing} of {n} images are not in {} (the first is {first})", folder.display()));
     }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use voisin::graph::Graph;
 use voisin::index::{BuildParams, Filter, FilterKind, IdList, Ids, build};
-use voisin::{Index, Matrix, MemSource, Metric, OnBad, RefineSpec, Score, SearchParams, Source, Spec, StringIds, Vectors, Watch};
+use voisin::{
+    Index, Matrix, MemSource, Metric, OnBad, RefineSpec, ScalarKind, Score, SearchParams, Source, Spec, StringIds, Vectors, Watch,
+};
 
 use super::Params;
 use super::rows::Rows;
@@ -38,6 +40,17 @@ pub(super) struct Answer {
     pub scanned: u64,
 }
 
+/// What an index keeps of the vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All of them, as they came.
+    Whole,
+    /// Rounded to half floats.
+    Halved,
+    /// What their codes say.
+    Coded,
+}
+
 /// A question to an index.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
@@ -45,6 +58,8 @@ pub(super) struct Question<'a> {
     /// The number that is left out.
     pub own: Option<u64>,
     pub class: Option<usize>,
+    /// Neighbours, at most as many as there are.
+    pub k: usize,
     pub params: &'a Params,
 }
 
@@ -70,7 +85,7 @@ impl Lists {
     /// How the index is searched for a question: by the lists that it says, or by all of them.
     pub fn params(&self, q: Question<'_>, rows: &Rows, nprobe: usize) -> Result<SearchParams, WebError> {
         let filter = q.class.map(|c| self.filter(c, rows)).transpose()?;
-        let (n, k) = (self.index.len() as usize, q.params.k);
+        let (n, k) = (self.index.len() as usize, q.k);
         let mut params = SearchParams { k, nprobe, filter, exclude: q.own.map(|own| vec![own]), ..SearchParams::default() };
         if q.params.exact {
             // every code is visited, and every vector ranked again
@@ -160,13 +175,23 @@ impl Engine {
         matches!(self, Engine::Lists(l) if l.index.calibration().is_some())
     }
 
-    /// Whether the vectors are kept as they came; otherwise they are known only as codes say.
-    pub fn keeps_vectors(&self) -> bool {
-        let Engine::Lists(l) = self else { return true };
+    /// How the vectors are kept.
+    pub fn keeps(&self) -> Kept {
+        let Engine::Lists(l) = self else { return Kept::Whole };
         let spec = l.index.spec();
         match spec.refine {
-            Some(refine) => refine == RefineSpec::Flat,
-            None => spec.score == Score::Flat && spec.transform.is_none(),
+            Some(RefineSpec::Flat) => Kept::Whole,
+            Some(RefineSpec::Scalar(ScalarKind::F16)) => Kept::Halved,
+            None if spec.score == Score::Flat && spec.transform.is_none() => Kept::Whole,
+            _ => Kept::Coded,
+        }
+    }
+
+    /// The queue of a graph where nobody says how long it is.
+    pub fn ef(&self) -> Option<usize> {
+        match self {
+            Engine::Lists(_) => None,
+            Engine::Graph(g) => Some(g.ef()),
         }
     }
 
@@ -201,10 +226,10 @@ impl Engine {
 /// The nearest that a walk through the graph finds.
 pub(super) fn walk(graph: &Graph, q: Question<'_>) -> Result<Answer, WebError> {
     // the own vector is found like any other, and left out afterwards
-    let k = q.params.k + usize::from(q.own.is_some());
-    let (found, scanned) = graph.search(Vectors::new(q.vector, graph.dim()), k, None)?;
+    let k = q.k + usize::from(q.own.is_some());
+    let (found, scanned) = graph.search(Vectors::new(q.vector, graph.dim()), k, q.params.ef)?;
     let all = found.ids(0).iter().copied().zip(found.distances(0).iter().copied());
-    let hits = all.filter(|(id, _)| Some(*id) != q.own).take(q.params.k).collect();
+    let hits = all.filter(|(id, _)| Some(*id) != q.own).take(q.k).collect();
     Ok(Answer { hits, lists: 0, scanned })
 }
 
@@ -238,7 +263,7 @@ pub(super) fn aligned(features: &dyn Source, rows: &Rows, strings: Option<&Strin
     let n = rows.len() as u64;
     if features.len() != n {
         let what = format!("{} has {} vectors, where the index has {n}", features.name(), features.len());
-        return Err(WebError::new(Kind::BadRequest, what).hint("--features names a file with a vector for each row of the index"));
+        return Err(WebError::new(Kind::Unreadable, what).hint("--features names a file with a vector for each row of the index"));
     }
     let (Some(own), Some(theirs)) = (strings, features.ids()?) else {
         return Ok((0..n as usize).map(|r| rows.number(r)).collect());
@@ -246,7 +271,7 @@ pub(super) fn aligned(features: &dyn Source, rows: &Rows, strings: Option<&Strin
     let row: HashMap<&str, usize> = own.iter().enumerate().map(|(row, id)| (id, row)).collect();
     let number = |id: &str| {
         let row = row.get(id).ok_or_else(|| {
-            WebError::new(Kind::BadRequest, format!("{} has a vector of {id}, which is not in the index", features.name()))
+            WebError::new(Kind::Unreadable, format!("{} has a vector of {id}, which is not in the index", features.name()))
         })?;
         Ok(rows.number(*row))
     };
@@ -258,7 +283,8 @@ pub(super) fn features(spec: &str, d: usize) -> Result<Box<dyn Source>, WebError
     let source = voisin_io::open(spec, voisin_io::Role::Base)?;
     if source.dim() != d {
         let context = "the index".to_owned();
-        return Err(voisin::Error::Dimension { name: source.name(), expected: d, got: source.dim(), context }.into());
+        let e = voisin::Error::Dimension { name: source.name(), expected: d, got: source.dim(), context };
+        return Err(WebError::new(Kind::Unreadable, e.to_string()));
     }
     Ok(source)
 }

@@ -27,7 +27,7 @@ impl Collection {
         let told = match (&self.engine, &self.exact) {
             // a walk knows no filters: the vectors of a class are compared one by one
             (Engine::Graph(_), Some(exact)) if question.class.is_some() => self.by_lists(exact, question, 1, map)?,
-            (Engine::Graph(graph), _) => graph.explain(question.vector, params.k, None, question.own, map)?,
+            (Engine::Graph(graph), _) => graph.explain(question.vector, question.k, params.ef, question.own, map)?,
             (Engine::Lists(lists), _) => self.by_lists(lists, question, params.nprobe.unwrap_or(self.facts.nprobe), map)?,
         };
         serde_json::to_value(&told).map_err(|e| WebError::new(Kind::Internal, format!("the explanation: {e}")))

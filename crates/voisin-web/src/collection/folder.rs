@@ -155,7 +155,7 @@ impl Shelf<'_> {
         if self.entries.is_empty() {
             let root = self.keep.parent().unwrap_or(&self.keep);
             let hint = "images are files that end in .png, .jpg, .jpeg, .webp, .gif or .bmp";
-            return Err(WebError::new(Kind::BadRequest, format!("{}: no image in it", root.display())).hint(hint));
+            return Err(WebError::new(Kind::Unreadable, format!("{}: no image in it", root.display())).hint(hint));
         }
         let _lock = lock(&self.keep)?;
         let before = self.merged()?;

@@ -74,7 +74,7 @@ impl Collection {
         Ok(Items { total, items: places.map(item).collect() })
     }
 
-    /// One item.
+    /// One item, by its id, or by its name where no id is so called.
     ///
     /// # Errors
     /// An id that is not in the collection.
@@ -84,7 +84,19 @@ impl Collection {
 
     fn row(&self, id: &str) -> Result<usize, WebError> {
         let row = self.engine.number(id).and_then(|number| self.rows.row(number));
-        row.ok_or_else(|| WebError::new(Kind::NotFound, format!("there is no item {id} in {}", self.facts.name)))
+        row.or_else(|| self.named(id))
+            .ok_or_else(|| WebError::new(Kind::NotFound, format!("there is no item {id} in {}", self.facts.name)))
+    }
+
+    /// The first row of a name, or the only one whose path ends in it: people type what they see. Cost: a look at every name.
+    fn named(&self, name: &str) -> Option<usize> {
+        let names = self.rows.names.as_ref().filter(|_| !name.is_empty())?;
+        let ends = |n: &&str| n.strip_suffix(name).is_some_and(|start| start.ends_with('/'));
+        let only = || {
+            let mut rows = names.iter().enumerate().filter(|(_, n)| ends(n)).map(|(row, _)| row);
+            rows.next().filter(|_| rows.next().is_none())
+        };
+        names.iter().position(|n| n == name).or_else(only)
     }
 
     fn class(&self, label: &str) -> Result<usize, WebError> {

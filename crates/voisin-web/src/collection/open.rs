@@ -5,7 +5,7 @@ use std::path::Path;
 use voisin::{Index, StringIds, Watch};
 use voisin_io::{StringRole, faiss};
 
-use super::engine::{self, Engine, Lists};
+use super::engine::{self, Engine, Kept, Lists};
 use super::maker::Maker;
 use super::pictures::Pictures;
 use super::rows::{Classes, Rows};
@@ -200,10 +200,17 @@ impl<'a> Opening<'a> {
         if let Some(why) = &asks.image {
             self.notes.push(why.clone());
         }
-        if self.exact.is_none() && !self.engine.keeps_vectors() {
-            let what = "the index keeps codes, not vectors: the exact comparison and search by id go by what the codes say";
-            self.notes.push(format!("{what} (--features FILE names the vectors as they were)"));
-        }
+        let kept = if self.exact.is_some() { Kept::Whole } else { self.engine.keeps() };
+        let by = match kept {
+            Kept::Whole => None,
+            Kept::Halved => {
+                Some("the index keeps vectors rounded to half floats: the exact comparison and search by id go by these")
+            }
+            Kept::Coded => {
+                Some("the index keeps codes, not vectors: the exact comparison and search by id go by what the codes say")
+            }
+        };
+        self.notes.extend(by.map(|what| format!("{what} (--features FILE names the vectors as they were)")));
         let shows = match (self.pictures.count(), &self.rows.texts) {
             (0, Some(_)) => "texts",
             (0, None) => "ids",
@@ -218,6 +225,8 @@ impl<'a> Opening<'a> {
             nlist: self.engine.nlist(),
             nprobe: self.engine.nprobe(),
             recall_targets: self.engine.recall_targets(),
+            ef: self.engine.ef(),
+            exact_by: if kept == Kept::Coded { "codes" } else { "vectors" },
             shows,
             made_by: self.made_by.clone(),
             classes: self.rows.classes.all().map(|(label, count)| Class { label: label.into(), count }).collect(),
@@ -254,7 +263,8 @@ impl<'a> Opening<'a> {
 
     /// Why neither images nor texts can be asked with: the vectors are of another maker than queries would be.
     fn other_maker(&self, maker: &Maker) -> Option<String> {
-        let names = self.from.paths.join(", ");
+        let names: Vec<&str> = self.from.paths.iter().map(|p| p.trim_end_matches('/').rsplit('/').next().unwrap_or(p)).collect();
+        let names = names.join(", ");
         match &self.made_by {
             Some(by) if by == maker.made_by() && maker.dim() == self.engine.dim() => None,
             Some(by) => Some(format!("these vectors were made by {by}; start with --model FILE, the model of that name")),

@@ -92,14 +92,19 @@ impl Collection {
     pub(super) fn question<'a>(&self, query: &'a Query, params: &'a Params) -> Result<Question<'a>, WebError> {
         self.check_vector(&query.vector)?;
         let own = query.own.as_ref().map(|id| self.row(id)).transpose()?;
-        let most = (self.rows.len() - usize::from(own.is_some())).min(MOST);
-        if params.k == 0 || params.k > most {
-            let why = match (own, most) {
-                (_, MOST) => String::new(),
-                (Some(_), _) => format!(", as the collection has {} items and the one asked with is left out", self.rows.len()),
-                (None, _) => format!(", as the collection has {} items", self.rows.len()),
-            };
-            return Err(bad(format!("k = {}: 1 to {most}{why}", params.k)));
+        let most = self.rows.len() - usize::from(own.is_some());
+        if params.k == 0 || params.k > MOST {
+            return Err(bad(format!("k = {}: 1 to {MOST}", params.k)));
+        }
+        if most == 0 {
+            let what = if own.is_some() { "it has only this item" } else { "it is empty" };
+            return Err(bad(format!("nothing can be found in {}: {what}", self.facts.name)));
+        }
+        if params.ef == Some(0) {
+            return Err(bad("ef = 0: at least 1".into()));
+        }
+        if let (Some(ef), None) = (params.ef, self.facts.ef) {
+            return Err(bad(format!("ef = {ef}: {} is no graph", self.facts.name)).hint("nprobe says how many lists are visited"));
         }
         if params.nprobe == Some(0) {
             return Err(bad("nprobe = 0: at least 1 list".into()));
@@ -117,7 +122,9 @@ impl Collection {
             }
         }
         let class = params.label.as_ref().map(|l| self.class(l)).transpose()?;
-        Ok(Question { vector: &query.vector, own: own.map(|row| self.rows.number(row)), class, params })
+        // a small collection gives what it has
+        let k = params.k.min(most);
+        Ok(Question { vector: &query.vector, own: own.map(|row| self.rows.number(row)), class, k, params })
     }
 
     fn answer(&self, question: Question<'_>) -> Result<Answer, WebError> {
@@ -154,7 +161,8 @@ impl Collection {
     /// As [`Collection::search`].
     pub fn compare(&self, query: &Query, params: &Params) -> Result<Comparison, WebError> {
         let approximate = self.search(query, &Params { exact: false, ..params.clone() })?;
-        let exact = self.search(query, &Params { exact: true, nprobe: None, recall: None, refine: None, ..params.clone() })?;
+        let exact =
+            self.search(query, &Params { exact: true, nprobe: None, recall: None, refine: None, ef: None, ..params.clone() })?;
         let recall = self.recall(query, &approximate.hits, &exact.hits)?;
         Ok(Comparison { approximate, exact, recall })
     }

@@ -47,6 +47,11 @@ pub struct Facts {
     pub nprobe: usize,
     /// Whether recall targets can be given.
     pub recall_targets: bool,
+    /// Where a graph is searched instead of lists: the length of its queue where nobody says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ef: Option<usize>,
+    /// What an exact comparison goes by: `vectors`, or `codes` where nothing better is kept.
+    pub exact_by: &'static str,
     /// `images`, `texts` or `ids`: what its items are shown as.
     pub shows: &'static str,
     /// What can be asked, and why not where it cannot.
@@ -149,7 +154,7 @@ pub struct Query {
 /// How to search.
 #[derive(Clone, Debug)]
 pub struct Params {
-    /// Neighbours (1 to 1,000).
+    /// Neighbours (1 to 1,000); where there are fewer, these.
     pub k: usize,
     /// Lists to visit.
     pub nprobe: Option<usize>,
@@ -157,6 +162,8 @@ pub struct Params {
     pub recall: Option<f32>,
     /// Candidates for each neighbour that are refined.
     pub refine: Option<usize>,
+    /// Length of the queue of a graph.
+    pub ef: Option<usize>,
     /// Only items of this class.
     pub label: Option<String>,
     /// Compare every vector.

@@ -120,6 +120,21 @@ pub fn query_of<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refused> {
     axum::extract::Query::<T>::try_from_uri(uri).map(|q| q.0).map_err(|e| {
         let text = e.body_text();
         let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        let text = no_number(text, uri.query().unwrap_or_default()).unwrap_or_else(|| text.to_owned());
         WebError::new(Kind::BadRequest, text).hint("/api/openapi.json lists the parameters").into()
     })
+}
+
+/// What is said of a value that is no number where one is needed: `k: invalid digit found in string` does not show it.
+fn no_number(text: &str, query: &str) -> Option<String> {
+    let (name, why) = text.split_once(": ")?;
+    let expected = match why {
+        w if w.starts_with("invalid float") => "a number",
+        w if w.contains("digit") || w.starts_with("number too large") || w.starts_with("cannot parse") => {
+            "a whole number from 1 on"
+        }
+        _ => return None,
+    };
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(format!("{name} = {}: {expected} is expected", quoted(value)))
 }

@@ -22,6 +22,8 @@ const MOST_K: u64 = 1000;
 const K: u64 = 20;
 /// Candidates a neighbour at most.
 const MOST_REFINE: u64 = 10_000;
+/// Length of the queue of a graph at most.
+const MOST_EF: u64 = 100_000;
 /// Characters of a text at most.
 const MOST_TEXT: usize = 10_000;
 /// The maps that `explain` draws.
@@ -41,6 +43,7 @@ pub struct Asked {
     nprobe: Option<u64>,
     recall: Option<f32>,
     refine: Option<u64>,
+    ef: Option<u64>,
     label: Option<String>,
     exact: bool,
     map: Option<String>,
@@ -329,6 +332,7 @@ impl Asked {
         let k = within("k", Some(self.k.unwrap_or(K.min(facts.n.saturating_sub(1).max(1)))), MOST_K)?.unwrap_or(1);
         let nprobe = within("nprobe", self.nprobe, u32::MAX.into())?.map(|p| p.min(facts.nlist.max(1)));
         let refine = within("refine", self.refine, MOST_REFINE)?;
+        let ef = within("ef", self.ef, MOST_EF)?;
         if let Some(recall) = self.recall {
             if !(recall > 0.0 && recall <= 1.0) {
                 return Err(WebError::new(Kind::BadRequest, format!("recall = {recall}: above 0 and at most 1")));
@@ -342,7 +346,7 @@ impl Asked {
                 );
             }
         }
-        Ok(Params { k, nprobe, recall: self.recall, refine, label: self.label.clone(), exact: self.exact })
+        Ok(Params { k, nprobe, recall: self.recall, refine, ef, label: self.label.clone(), exact: self.exact })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server: HTTP/1.1 over collections, with a page and an API.
 //!
-//! Everything of the engine blocks, so it runs on threads of its own behind a queue ([`work`]); the tasks here only wait.
+//! Everything of the engine blocks, so it runs on threads of its own behind a queue (`work`); the tasks here only wait.
 
 mod address;
 mod answer;

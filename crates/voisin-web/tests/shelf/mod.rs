@@ -32,7 +32,7 @@ pub fn picture(path: &Path, width: u32, height: u32, colour: [u8; 3], i: u8) {
 }
 
 pub fn params(k: usize) -> Params {
-    Params { k, nprobe: None, recall: None, refine: None, label: None, exact: false }
+    Params { k, nprobe: None, recall: None, refine: None, ef: None, label: None, exact: false }
 }
 
 pub fn page(limit: u64) -> Page {

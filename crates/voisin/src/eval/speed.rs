@@ -54,13 +54,7 @@ pub type Searcher<'a> = dyn Fn(Vectors<'_>) -> Result<SearchResult> + 'a;
 ///
 /// # Errors
 /// No query, `repeat` of 0, what searching gives; [`Error::Stopped`].
-pub fn measure(
-    search: &Searcher<'_>,
-    queries: Vectors<'_>,
-    mode: Mode,
-    repeat: usize,
-    watch: &dyn Watch,
-) -> Result<Speed> {
+pub fn measure(search: &Searcher<'_>, queries: Vectors<'_>, mode: Mode, repeat: usize, watch: &dyn Watch) -> Result<Speed> {
     if repeat == 0 {
         return Err(Error::param("repeat", 0, "at least 1"));
     }

@@ -52,13 +52,13 @@ fn trust_is_that_of_scikit_learn() {
 fn divergence(far: &Matrix, places: &[[f64; 2]], perplexity: f64) -> f64 {
     let n = places.len();
     let mut of = vec![vec![0.0; n]; n];
-    for i in 0..n {
+    for (i, of) in of.iter_mut().enumerate() {
         let (mut low, mut high, mut b) = (0.0, f64::INFINITY, 1.0);
         for _ in 0..60 {
             let w: Vec<f64> = (0..n).map(|j| if i == j { 0.0 } else { (-b * far.row(i)[j] as f64).exp() }).collect();
             let sum: f64 = w.iter().sum();
-            of[i] = w.iter().map(|w| w / sum).collect();
-            let entropy: f64 = of[i].iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
+            *of = w.iter().map(|w| w / sum).collect();
+            let entropy: f64 = of.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
             if entropy.is_nan() || entropy < perplexity.ln() {
                 high = b
             } else {
