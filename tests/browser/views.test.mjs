@@ -152,12 +152,28 @@ test("explain walks a graph level by level", () =>
     await shoot(tab, "explain-graph");
   }));
 
+test("an exact comparison that goes by codes says so", async () => {
+  const { at } = await someItems(world);
+  await page(world, "/", async (tab) => {
+    await tab.route("**/api/collections", async (route) => {
+      const answer = await (await route.fetch()).json();
+      for (const one of answer.collections) one.exact_by = "codes";
+      await route.fulfill({ json: answer });
+    });
+    await tab.goto(world.url + at(0));
+    await results(tab);
+    await tab.getByRole("switch", { name: "Exact (by codes)" }).waitFor();
+    await tab.goto(world.url + at(0, "&view=compare"));
+    await tab.getByRole("region", { name: "Exact (by codes)" }).getByRole("listitem").first().waitFor();
+  });
+});
+
 test("a graph is searched more thoroughly by keeping more", async () => {
   const { at } = await someItems(world);
   await page(world, "/", async (tab) => {
     await tab.route("**/api/collections", async (route) => {
       const answer = await (await route.fetch()).json();
-      for (const one of answer.collections) Object.assign(one, { spec: "HNSW8,Flat", nlist: 1, graph: true, ef: 64 });
+      for (const one of answer.collections) Object.assign(one, { spec: "HNSW8,Flat", nlist: 1, ef: 64 });
       await route.fulfill({ json: answer });
     });
     const asked = [];
