@@ -142,6 +142,34 @@ test("an image is dropped, on results too, and the search keeps its settings", (
     assert.equal((await results(tab)).length, 1);
   }));
 
+test("an address that is pasted is not fetched by a server that fetches none, and it says so", () =>
+  page(world, "/", async (tab) => {
+    await tab.locator(".example").first().waitFor();
+    await tab.evaluate(() => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text/plain", "https://example.org/a.png");
+      document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    });
+    await tab.locator(".notice.wrong", { hasText: "This server fetches no addresses." }).waitFor();
+  }));
+
+test("the frame follows a long thin image", () =>
+  page(world, "/", async (tab) => {
+    const url = await tab.evaluate(() => {
+      const canvas = document.createElement("canvas");
+      canvas.width = 2000;
+      canvas.height = 20;
+      return canvas.toDataURL("image/png");
+    });
+    await choose(tab, { name: "thin.png", mimeType: "image/png", buffer: Buffer.from(url.split(",")[1], "base64") });
+    // Both at one time: the dialog still moves while it opens.
+    const [frame, picture] = await tab.evaluate(() =>
+      [".crop", ".crop-frame canvas"].map((one) => document.querySelector(one).getBoundingClientRect().toJSON()),
+    );
+    for (const side of ["x", "y", "width", "height"]) assert.ok(Math.abs(frame[side] - picture[side]) < 1.5, side);
+    assert.ok(picture.width > 20 * picture.height);
+  }));
+
 test("what is no image is refused kindly", () =>
   page(world, "/", async (tab) => {
     await tab.locator(".example").first().waitFor();

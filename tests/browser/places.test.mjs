@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { choose, icons, names, page, results, setUp, someItems, until } from "./support.mjs";
+import { choose, icons, names, page, results, serve, setUp, someItems, until } from "./support.mjs";
 
 const world = setUp();
 
@@ -68,7 +68,59 @@ test("an item and a collection that are not there are said", async () => {
   );
   await page(world, "/?c=none-such", async (tab) => {
     await tab.getByRole("heading", { name: /There is no collection named/ }).waitFor();
+    await tab
+      .getByRole("main")
+      .getByRole("link", { name: /^Go to/ })
+      .click();
+    await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
   });
+});
+
+test("whoever goes back stands where the search began", () =>
+  page(world, "/", async (tab) => {
+    const focused = () => tab.evaluate(() => document.activeElement.closest(".card")?.dataset.id);
+    await tab.locator(".card-open").nth(2).click();
+    await tab.getByRole("dialog").getByRole("link", { name: "Search with this one" }).click();
+    await tab.waitForURL(/id=/);
+    const first = new URL(tab.url()).searchParams.get("id");
+    const [, second] = await results(tab);
+    await tab.locator(".content .card-open").nth(1).click();
+    await tab.getByRole("dialog").getByRole("link", { name: "Search with this one" }).click();
+    await tab.waitForURL((url) => url.searchParams.get("id") === second);
+    await results(tab);
+    await tab.goBack();
+    await until(tab, (id) => document.activeElement.closest(".card")?.dataset.id === id, second);
+    await tab.goBack();
+    await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
+    await until(tab, () => document.activeElement.closest(".card"));
+    assert.equal(await focused(), first);
+  }));
+
+test("an address that asks for more than there are shows all", async () => {
+  const { at, facts } = await someItems(world);
+  await page(world, at(0, "&k=1000"), async (tab) => {
+    assert.equal((await results(tab)).length, facts.n - 1);
+    const slider = tab.getByRole("slider", { name: "Neighbours" });
+    assert.equal(await slider.getAttribute("aria-valuetext"), String(facts.n - 1));
+    assert.equal(await slider.inputValue(), await slider.getAttribute("max"));
+  });
+});
+
+test("an image is asked of another collection too", async () => {
+  const server = await serve(["--collection", `one=${world.folder}`, "--collection", `two=${world.folder}`]);
+  try {
+    await page({ ...world, url: server.url }, "/?c=one", async (tab) => {
+      await choose(tab, join(icons, "apps", "accessories-calculator.png"));
+      await tab.keyboard.press("Enter");
+      const found = await results(tab);
+      await tab.getByLabel("Collection").selectOption("two");
+      await tab.waitForURL(/c=two&q=/);
+      assert.deepEqual(await results(tab), found);
+      await tab.getByRole("heading", { level: 1, name: "accessories-calculator.png" }).waitFor();
+    });
+  } finally {
+    await server.stop();
+  }
 });
 
 test("settings search again and stand in the address", async () => {

@@ -116,6 +116,7 @@ test("explain names lists, missed neighbours and their reasons", () =>
     await tab.getByRole("radio", { name: "t-SNE" }).check({ force: true });
     await tab.waitForURL(/map=tsne/);
     await tab.getByText(/Trustworthiness 0\.94/).waitFor();
+    assert.equal(await tab.evaluate(() => document.activeElement.value), "tsne", "the focus stays on the choice");
     await shoot(tab, "explain-lists");
     // A point under the pointer is a search.
     const hit = await tab.locator(".p-hit").first().boundingBox();
@@ -150,6 +151,53 @@ test("explain walks a graph level by level", () =>
     );
     await shoot(tab, "explain-graph");
   }));
+
+test("an exact comparison that goes by codes says so", async () => {
+  const { at } = await someItems(world);
+  await page(world, "/", async (tab) => {
+    await tab.route("**/api/collections", async (route) => {
+      const answer = await (await route.fetch()).json();
+      for (const one of answer.collections) one.exact_by = "codes";
+      await route.fulfill({ json: answer });
+    });
+    await tab.goto(world.url + at(0));
+    await results(tab);
+    await tab.getByRole("switch", { name: "Exact (by codes)" }).waitFor();
+    await tab.goto(world.url + at(0, "&view=compare"));
+    await tab.getByRole("region", { name: "Exact (by codes)" }).getByRole("listitem").first().waitFor();
+  });
+});
+
+test("a graph is searched more thoroughly by keeping more", async () => {
+  const { at } = await someItems(world);
+  await page(world, "/", async (tab) => {
+    await tab.route("**/api/collections", async (route) => {
+      const answer = await (await route.fetch()).json();
+      for (const one of answer.collections) Object.assign(one, { spec: "HNSW8,Flat", nlist: 1, ef: 64 });
+      await route.fulfill({ json: answer });
+    });
+    const asked = [];
+    // The index of these tests has lists: it knows nothing of what a graph keeps.
+    await tab.route("**/api/search", (route) => {
+      const { ef, ...rest } = route.request().postDataJSON();
+      asked.push(ef);
+      return route.continue({ postData: JSON.stringify(rest) });
+    });
+    await tab.goto(world.url + at(0));
+    await results(tab);
+    assert.equal(await tab.getByText("every vector is compared").count(), 0);
+    const slider = tab.getByRole("slider", { name: "How thoroughly" });
+    assert.equal(await slider.getAttribute("aria-valuetext"), "64 kept");
+    await slider.focus();
+    await slider.press("End");
+    await tab.waitForURL(/ef=512/);
+    await results(tab);
+    assert.deepEqual([asked[0], asked.at(-1)], [undefined, 512]);
+    await slider.press("Home");
+    await tab.waitForURL(/ef=20(&|$)/);
+    await shoot(tab, "graph-results");
+  });
+});
 
 test("texts are shown as texts, and searched by their ids", async () => {
   const { folder, args } = texts();

@@ -133,9 +133,9 @@ struct HowArgs {
 #[cfg(feature = "onnx")]
 fn three(s: &str) -> Result<[f32; 3], String> {
     let values: Result<Vec<f32>, _> = s.split(',').map(|x| x.trim().parse::<f32>()).collect();
-    match values.map_err(|_| format!("`{s}` is no list of numbers"))?.as_slice() {
-        [x] => Ok([*x; 3]),
-        [r, g, b] => Ok([*r, *g, *b]),
+    match *values.map_err(|_| format!("`{s}` is no list of numbers"))? {
+        [x] => Ok([x; 3]),
+        [r, g, b] => Ok([r, g, b]),
         _ => Err("three numbers, such as 0.485,0.456,0.406".into()),
     }
 }

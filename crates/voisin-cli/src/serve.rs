@@ -21,8 +21,8 @@ const EXAMPLES: &str = "Examples:
   voisin serve index --images photos                  (an index whose ids are paths of images)
   voisin serve x.index --names names.txt --labels labels.csv --images photos --features f.npy
   voisin serve --collection icons=data/icons --collection trips=photos
-  voisin serve photos --model clip-image.onnx --text-model clip-text.onnx --preset clip   (texts find images too)
-  voisin serve photos --host 0.0.0.0                  (for others too; prints an address with a token)
+  voisin serve photos --model image.onnx --text-model text.onnx --preset clip
+  voisin serve photos --host 0.0.0.0                  (for others too, with a token)
 
 Ctrl-C stops it. /api/openapi.json describes the API, /metrics is for Prometheus.";
 

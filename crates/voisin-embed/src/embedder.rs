@@ -1,6 +1,7 @@
 //! What makes vectors of images and texts: the descriptor, or models.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "onnx")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -263,33 +264,37 @@ impl Embedder {
     }
 
     /// Does `work` for each of `n` things, in parallel; it is given the lane of the model that is free for it.
-    #[cfg_attr(not(feature = "onnx"), allow(unreachable_code, unused_variables))]
     pub(crate) fn each<T: Send>(&self, n: usize, work: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
-        let lanes: usize = match self {
-            Embedder::BuiltIn => return (0..n).into_par_iter().map(|i| work(i, 0)).collect(),
+        match self {
+            Embedder::BuiltIn => (0..n).into_par_iter().map(|i| work(i, 0)).collect(),
             #[cfg(feature = "onnx")]
             Embedder::Model(m) => {
-                m.images.as_ref().map(ImageModel::lanes).or(m.texts.as_ref().map(TextModel::lanes)).unwrap_or(1)
+                let lanes = m.images.as_ref().map(ImageModel::lanes).or(m.texts.as_ref().map(TextModel::lanes));
+                on_lanes(lanes.unwrap_or(1), n, work)
             }
-        };
-        // threads of their own: one of rayon's that waits for a model would begin another image meanwhile
-        let (next, work) = (AtomicUsize::new(0), &work);
-        let lane = |lane: usize| {
-            let mut done = Vec::new();
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= n {
-                    return done;
-                }
-                done.push((i, work(i, lane)));
-            }
-        };
-        let lane = &lane;
-        let mut done: Vec<(usize, T)> = std::thread::scope(|s| {
-            let threads: Vec<_> = (1..=lanes.min(n)).map(|l| s.spawn(move || lane(l))).collect();
-            threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        });
-        done.sort_unstable_by_key(|(i, _)| *i);
-        done.into_iter().map(|(_, t)| t).collect()
+        }
     }
+}
+
+/// On threads of their own: one of rayon's that waits for a model would begin another image meanwhile.
+#[cfg(feature = "onnx")]
+fn on_lanes<T: Send>(lanes: usize, n: usize, work: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let lane = |lane: usize| {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n {
+                return done;
+            }
+            done.push((i, work(i, lane)));
+        }
+    };
+    let lane = &lane;
+    let mut done: Vec<(usize, T)> = std::thread::scope(|s| {
+        let threads: Vec<_> = (1..=lanes.min(n)).map(|l| s.spawn(move || lane(l))).collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    done.sort_unstable_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, t)| t).collect()
 }

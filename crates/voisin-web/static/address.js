@@ -108,7 +108,7 @@ export function params(place, facts) {
   /** @type {Record<string, any>} */
   const out = {};
   if (isGraph(facts)) {
-    if (facts.graph && place.ef != null) out.ef = place.ef;
+    if (place.ef != null) out.ef = place.ef;
   } else if (place.nprobe != null) out.nprobe = place.nprobe;
   else if (place.recall != null) out.recall = place.recall;
   if (place.label) out.label = place.label;

@@ -136,21 +136,21 @@ function lines(ctx, withAddress = true) {
     );
   } else if (can.id == null && (shows !== "images" || can.image != null)) {
     const field = line({
-        label: "Search by name or id",
-        sign: "search",
-        button: "Search",
-        act: async (id) => {
-          try {
-            const item = await api.item(ctx.facts.name, id);
-            notice();
-            ctx.go(withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { id: item.id }), {
-              name: item.name,
-            });
-          } catch (error) {
-            notice(/** @type {any} */ (error).message, "wrong", /** @type {any} */ (error).hint);
-          }
-        },
-      });
+      label: "Search by name or id",
+      sign: "search",
+      button: "Search",
+      act: async (id) => {
+        try {
+          const item = await api.item(ctx.facts.name, id);
+          notice();
+          ctx.go(withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { id: item.id }), {
+            name: item.name,
+          });
+        } catch (error) {
+          notice(/** @type {any} */ (error).message, "wrong", /** @type {any} */ (error).hint);
+        }
+      },
+    });
     suggest(ctx, field.querySelector("input"));
     out.push(field);
   }
@@ -194,7 +194,11 @@ export function askBar(ctx, large) {
       icon("image", 40),
       h("p", { class: "zone-words" }, "Drop an image here, or paste one"),
       h("div", { class: "row centre" }, imageButtons(ctx, true)),
-      h("p", { class: "quiet small-words" }, "PNG, JPEG, WebP, GIF or BMP, up to 32 MB. It stays on this server."),
+      h(
+        "p",
+        { class: "quiet small-words" },
+        "PNG, JPEG, WebP, GIF or BMP; what is very large is sent smaller. It stays on this server.",
+      ),
     );
   const why =
     !images &&

@@ -27,11 +27,11 @@ export function picture(facts, item, side = 256) {
 export const shortName = (name) => name.split(/[/\\]/).pop() || name;
 
 /** Letters of a long name's end that stay, its kind among them. */
-const TAIL = 9;
+const TAIL = 8;
 
 /** A name that is cut in its middle where there is no room: names of files often differ at their ends only. @param {string} name */
 export function cut(name) {
-  if (name.length < 2 * TAIL) return name;
+  if (name.length < TAIL + 6) return name;
   // Read as one: the two parts are for the eye.
   return [
     h("span", { class: "unseen" }, name),
@@ -52,7 +52,8 @@ export function cut(name) {
 export function card(facts, item, { open, reuse, metric, range, mark }) {
   const told = metric ? score(item, metric) : null;
   const words = item.image ? null : h("p", { class: "card-text" }, item.text ?? item.name);
-  const bar = told?.share != null && h("span", { class: "near-bar", "aria-hidden": "true" }, nearness(told.share, range));
+  const bar =
+    told?.share != null && h("span", { class: "near-bar", "aria-hidden": "true" }, nearness(told.share, range));
   return h(
     "li",
     { class: `card ${item.image ? "" : "text-card"} ${mark ? `marked ${mark.kind}` : ""}`, data: { id: item.id } },

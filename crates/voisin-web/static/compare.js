@@ -4,7 +4,7 @@ import { card } from "./cards.js";
 import { count, duration, percent, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { openItem } from "./item_dialog.js";
-import { comparesAll, exactName, isGraph } from "./kinds.js";
+import { byCodes, comparesAll, exactName, isGraph } from "./kinds.js";
 import { range, reuse } from "./results.js";
 
 const MISSED = { kind: "missed", sign: "minus", words: "missed" };
@@ -39,7 +39,7 @@ function column(ctx, found, others, mark, /** @type {{title: string, id: string,
       h(
         "p",
         { class: "quiet tabular" },
-        `${plural(found.scanned, "vector")} compared${mark === MISSED && facts.exact === "codes" ? " by their codes" : ""}${mark === EXTRA && facts.nlist > 1 && !isGraph(facts) && found.lists ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")}` : ""}`,
+        `${plural(found.scanned, "vector")} compared${mark === MISSED && byCodes(facts) ? " by their codes" : ""}${mark === EXTRA && facts.nlist > 1 && !isGraph(facts) && found.lists ? `, ${count(found.lists)} of ${plural(facts.nlist, "list")}` : ""}`,
       ),
       h(
         "p",
@@ -77,7 +77,11 @@ export function compareView(root, ctx, answer) {
         "p",
         { class: "notice same" },
         icon("info"),
-        h("span", null, "This index compares every vector anyway: both sides do the same, and only their times differ."),
+        h(
+          "span",
+          null,
+          "This index compares every vector anyway: both sides do the same, and only their times differ.",
+        ),
       ),
     h(
       "div",

@@ -4,7 +4,7 @@ import { fresh, h, put } from "./dom.js";
 import { choices, scale, slider } from "./fields.js";
 import { count, plural, percent, withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
-import { comparesAll, exactName, isGraph, mostNeighbours, usualEf } from "./kinds.js";
+import { byCodes, comparesAll, exactName, isGraph, mostNeighbours } from "./kinds.js";
 
 /** How long a slider must rest before it searches. */
 const REST = 180;
@@ -66,7 +66,7 @@ export function mountControls(root, ctx) {
       slider({
         label: "How thoroughly",
         values,
-        value: Math.max(k, place.ef ?? usualEf(facts)),
+        value: Math.max(k, place.ef ?? facts.ef),
         words: (ef) => `${count(ef)} kept`,
         take: (ef) => change({ ef }),
         hint: "The walk through the graph keeps so many of the best. More find more of the true neighbours and take longer.",
@@ -76,20 +76,12 @@ export function mountControls(root, ctx) {
 
   function thoroughness() {
     const { place } = ctx;
-    if (facts.graph) return walk();
-    if (isGraph(facts))
-      return h(
-        "p",
-        { class: "control quiet small-words" },
-        "The index is a graph: a walk from neighbour to neighbour compares a few of the vectors.",
-      );
+    if (isGraph(facts)) return walk();
     if (facts.nlist <= 1)
       return h(
         "p",
         { class: "control quiet small-words" },
-        comparesAll(facts)
-          ? "Every vector is compared: nothing is missed."
-          : "Every vector is compared, by its code.",
+        comparesAll(facts) ? "Every vector is compared: nothing is missed." : "Every vector is compared, by its code.",
       );
     const byRecall = facts.recall_targets && place.recall != null && place.nprobe == null;
     const kinds =
@@ -188,7 +180,7 @@ export function mountControls(root, ctx) {
             { class: "quiet small-words" },
             facts.asks.exact != null
               ? withoutFlags(facts.asks.exact)
-              : facts.exact === "codes"
+              : byCodes(facts)
                 ? "Compares the code of every vector: slower, and what the codes lose stays lost."
                 : "Compares every vector: slower, and nothing is missed.",
           ),
@@ -198,7 +190,9 @@ export function mountControls(root, ctx) {
         {
           type: "button",
           class: "plain",
-          on: { click: () => change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true) },
+          on: {
+            click: () => change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true),
+          },
         },
         icon("reset", 18),
         "Reset",
@@ -223,14 +217,14 @@ export function mountControls(root, ctx) {
     const thorough = place.exact
       ? "exact"
       : isGraph(facts)
-        ? place.ef && facts.graph
+        ? place.ef
           ? `${count(place.ef)} kept`
           : null
         : facts.nlist <= 1
           ? null
-        : place.nprobe == null && place.recall != null
-          ? `recall ${percent(place.recall)}`
-          : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
+          : place.nprobe == null && place.recall != null
+            ? `recall ${percent(place.recall)}`
+            : plural(Math.min(place.nprobe ?? facts.nprobe, facts.nlist), "list");
     summary.textContent = [`${plural(neighbours(place, facts), "neighbour")}`, thorough, place.label]
       .filter(Boolean)
       .join(", ");

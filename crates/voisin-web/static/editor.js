@@ -97,7 +97,7 @@ export async function edit(blob, name) {
     const tell = () => {
       const lying = how.turns % 2 === 1;
       const box = crop.get();
-      size.textContent = `${Math.round((lying ? bitmap.height : bitmap.width) * box.w)} \u00d7 ${Math.round((lying ? bitmap.width : bitmap.height) * box.h)} pixels${heavy ? `, too large to be sent: at most ${LONGEST} a side go` : ""}`;
+      size.textContent = `${Math.round((lying ? bitmap.height : bitmap.width) * box.w)} \u00d7 ${Math.round((lying ? bitmap.width : bitmap.height) * box.h)} pixels${heavy ? `, sent smaller: at most ${LONGEST} a side` : ""}`;
     };
     const draw = () => {
       const next = drawn(bitmap, how, scale);

@@ -125,7 +125,9 @@ export function explainView(root, ctx, told) {
       h(
         "ul",
         { class: "notes" },
-        told.notes.map((/** @type {string} */ note) => h("li", null, icon("info", 18), h("span", null, sentence(note)))),
+        told.notes.map((/** @type {string} */ note) =>
+          h("li", null, icon("info", 18), h("span", null, sentence(note))),
+        ),
       ),
     h(
       "ol",

@@ -28,7 +28,9 @@ export function funnel(told) {
     // Without a refinement the candidates are what was found; with one they are what was refined.
     if (stage.name === "refined") return refines(told);
     if (stage.name === "candidates")
-      return counts.candidates > 0 && counts.candidates !== (refines(told) ? counts.refined : counts.found) && !told.graph;
+      return (
+        counts.candidates > 0 && counts.candidates !== (refines(told) ? counts.refined : counts.found) && !told.graph
+      );
     return stage.value != null;
   });
   return h(
@@ -45,7 +47,10 @@ export function funnel(told) {
           { class: "funnel-words" },
           h("strong", { class: "tabular" }, count(stage.value)),
           ` ${stage.words}`,
-          stage.name !== "stored" && n > 0 && stage.value <= n && h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`),
+          stage.name !== "stored" &&
+            n > 0 &&
+            stage.value <= n &&
+            h("span", { class: "quiet tabular" }, ` (${percent(stage.value / n)})`),
         ),
         h("span", { class: "bar", "aria-hidden": "true" }, bar),
       );

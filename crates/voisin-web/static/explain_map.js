@@ -197,10 +197,8 @@ export function mapStory(ctx, told) {
       sample("p-query", "query"),
       sample("p-hit", "found"),
       sample("p-missed", "missed"),
-      points.some((p) => p.kind === "centroid") && !told.graph && [
-        sample("p-centroid", "centre of a list visited"),
-        sample("p-centroid far", "not visited"),
-      ],
+      points.some((p) => p.kind === "centroid") &&
+        !told.graph && [sample("p-centroid", "centre of a list visited"), sample("p-centroid far", "not visited")],
       sample("p-other", "compared"),
     ),
     ctx.facts.asks.id == null &&

@@ -63,6 +63,10 @@ export const scoreName = (metric) => (metric === "ip" ? "inner product" : "dista
  */
 export function score(hit, metric) {
   if (hit.similarity != null)
-    return { text: percent(hit.similarity), words: `${percent(hit.similarity)} alike, distance ${short(hit.distance)}`, share: hit.similarity };
+    return {
+      text: percent(hit.similarity),
+      words: `${percent(hit.similarity)} alike, distance ${short(hit.distance)}`,
+      share: hit.similarity,
+    };
   return { text: short(hit.distance), words: `${scoreName(metric)} ${short(hit.distance)}`, share: null };
 }

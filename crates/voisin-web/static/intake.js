@@ -79,7 +79,11 @@ async function send(ctx, { blob, picture }, name) {
   try {
     const answer =
       from.view === "results"
-        ? await api.searchImage({ collection: from.c, k: neighbours(from, ctx.facts), ...params(from, ctx.facts) }, blob, running.signal)
+        ? await api.searchImage(
+            { collection: from.c, k: neighbours(from, ctx.facts), ...params(from, ctx.facts) },
+            blob,
+            running.signal,
+          )
         : await api.queryImage(/** @type {string} */ (from.c), blob, running.signal);
     keepFace(answer.query, { picture, name });
     images.set(answer.query, blob);
@@ -150,7 +154,8 @@ export async function searchUrl(ctx, url) {
   notice("Fetching the image\u2026");
   try {
     // An address as people write it has no scheme.
-    if (!/^[a-z][a-z0-9+.-]*:/i.test(url) || /^[\w.-]+:\d+(\/|$)/.test(url)) url = `https://${url.replace(/^\/\//, "")}`;
+    if (!/^[a-z][a-z0-9+.-]*:/i.test(url) || /^[\w.-]+:\d+(\/|$)/.test(url))
+      url = `https://${url.replace(/^\/\//, "")}`;
     if (!/^https?:\/\//i.test(url) || !URL.canParse(url))
       throw new ApiError("bad_request", "That is no address of an image.", "One begins with https:// or http://.");
     const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };

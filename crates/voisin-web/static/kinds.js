@@ -1,7 +1,7 @@
-// What a collection's index is, in the words that views need. Fields that an older server leaves out are guessed.
+// What a collection's index is, in the words that views need.
 
 /** A graph is walked; it has no lists. @param {any} facts */
-export const isGraph = (facts) => facts.graph ?? /(^|,)(HNSW|NSG)/.test(facts.spec ?? "");
+export const isGraph = (facts) => facts.ef != null;
 
 /** Whether vectors are compared by codes first. @param {string} spec */
 export const hasCodes = (spec) => /(^|,)(PQ|SQ|F16|RaBitQ|RQ|LSQ|ITQ|LSH)/i.test(spec ?? "");
@@ -9,11 +9,11 @@ export const hasCodes = (spec) => /(^|,)(PQ|SQ|F16|RaBitQ|RQ|LSQ|ITQ|LSH)/i.test
 /** Whether the index compares every vector as it is, and so is what it would be compared with. @param {any} facts */
 export const comparesAll = (facts) => !isGraph(facts) && facts.nlist <= 1 && !hasCodes(facts.spec);
 
+/** Whether a comparison with every vector goes by codes, as nothing better is kept. @param {any} facts */
+export const byCodes = (facts) => facts.exact_by === "codes";
+
 /** What a comparison with every vector is called. @param {any} facts */
-export const exactName = (facts) => (facts.exact === "codes" ? "Exact (by codes)" : "Exact");
+export const exactName = (facts) => (byCodes(facts) ? "Exact (by codes)" : "Exact");
 
 /** The most neighbours that can be asked of a collection: an item does not find itself. @param {any} facts */
 export const mostNeighbours = (facts) => Math.max(1, Math.min(1000, facts.n - 1));
-
-/** Vectors kept during a walk through a graph, where nobody says how many. @param {any} facts */
-export const usualEf = (facts) => facts.ef || 64;

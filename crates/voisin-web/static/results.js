@@ -43,7 +43,7 @@ export function resultsView(root, ctx, answer) {
         hint:
           facts.nlist > 1 && !isGraph(facts)
             ? "Visit more lists, or take another class."
-            : facts.graph
+            : isGraph(facts)
               ? "Search more thoroughly, or take another class."
               : ctx.place.label && "Take another class.",
       }),

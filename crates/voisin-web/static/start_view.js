@@ -6,7 +6,7 @@ import { h, put } from "./dom.js";
 import { count, plural, sentence, withoutFlags } from "./format.js";
 import { mountGallery } from "./gallery.js";
 import { icon } from "./icons.js";
-import { hasCodes, isGraph } from "./kinds.js";
+import { byCodes, hasCodes, isGraph } from "./kinds.js";
 import { learn } from "./memory.js";
 import { failure } from "./states.js";
 import { picture } from "./cards.js";
@@ -60,7 +60,7 @@ export function about(facts) {
             : `one: every vector is compared${hasCodes(facts.spec) ? " by its code" : ""}`,
       ),
       row("Vectors made by", facts.made_by),
-      row("Exact comparison", facts.exact === "codes" && "by codes: the vectors as they were are not here"),
+      row("Exact comparison", byCodes(facts) && "by codes: the vectors as they were are not here"),
       facts.notes.map((/** @type {string} */ note) => row("Note", sentence(note))),
       not.map(([way, words]) =>
         row(
@@ -177,6 +177,7 @@ export function mountStart(root, ctx, why) {
     about(facts),
   );
   const { update, leave } = mountGallery(gallery, ctx);
-  if ((why === "push" || why === "pop") && !gallery.contains(document.activeElement)) title.focus({ preventScroll: true });
+  if ((why === "push" || why === "pop") && !gallery.contains(document.activeElement))
+    title.focus({ preventScroll: true });
   return { update: () => update(), leave };
 }

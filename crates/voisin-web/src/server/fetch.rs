@@ -153,7 +153,7 @@ mod tests {
 
     /// As if the first address of the loopback were public.
     fn fetcher() -> Fetcher {
-        Fetcher::where_allowed(|ip| ip == IpAddr::V4(Ipv4Addr::LOCALHOST), Duration::from_millis(700))
+        Fetcher::where_allowed(|ip| ip == IpAddr::V4(Ipv4Addr::LOCALHOST), Duration::from_millis(400))
     }
 
     fn answer(path: &str, port: u16) -> Vec<u8> {
@@ -168,7 +168,7 @@ mod tests {
             "/said" => image("Content-Length: 1000000000000\r\n"),
             "/cut" => [image("Content-Length: 500\r\n"), b"bytes".to_vec()].concat(),
             "/slow" => {
-                std::thread::sleep(Duration::from_secs(2));
+                std::thread::sleep(Duration::from_millis(600));
                 Vec::new()
             }
             "/once" => to("/image".into()),
