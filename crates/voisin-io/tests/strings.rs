@@ -75,7 +75,10 @@ fn what_holds_no_strings_is_refused() {
         error(&data("table.csv::colour"), StringRole::Names).contains("no column `colour` among: id, path, class, width, text")
     );
     let e = error(&data("strings.h5::x"), StringRole::Names);
-    assert!(e.contains("no data set `x` among:") && ["group/texts", "labels", "paths"].iter().all(|name| e.contains(name)), "{e}");
+    assert!(
+        e.contains("no data set `x` among:") && ["group/texts", "labels", "paths"].iter().all(|name| e.contains(name)),
+        "{e}"
+    );
     assert!(error(&data("both.pkl::x"), StringRole::Names).contains("no entry `x`"));
     assert!(error(&data("both.pkl"), StringRole::Texts).contains("no entry `text` among: filenames, classes"));
     let faiss = |f: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(f).display().to_string();
