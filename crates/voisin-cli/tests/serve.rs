@@ -83,6 +83,26 @@ fn every_route() {
     assert!(metrics.contains("voisin_uploads_total 2\n") && metrics.contains("voisin_queries_kept 2\n"), "{metrics}");
 }
 
+#[cfg(feature = "onnx")]
+#[test]
+fn texts_find_images() {
+    let dir = Folder::new();
+    let s = pictures(&dir, &["--model", &fixture("onnx/clip/vision.onnx"), "--text-model", &fixture("onnx/clip/text.onnx")]);
+    assert!(s.json("/api/collections/pics")["asks"]["text"].is_null());
+    // what torch's vectors of these texts and images (clip_text.npy, clip.npy) find, and their cosines
+    for (text, id, cosine) in [
+        ("a red bicycle", "grey/deep/one-pixel.png", 0.570_105),
+        ("two cats on a sofa, asleep", "turned/3.jpg", 0.542_687),
+        ("The Cat sat; it's 12 o'clock!", "grey/deep/one-pixel.png", 0.471_909),
+    ] {
+        let found = s.search(&json!({"text": text, "k": 2}));
+        let first = &found["hits"][0];
+        assert_eq!(first["id"], id, "{text}");
+        assert!((first["similarity"].as_f64().unwrap() - cosine).abs() < 2e-3, "{text}: {first}");
+    }
+    assert_eq!(s.post_json("/api/search", &json!({"text": " "})).status, 400);
+}
+
 #[test]
 fn headers_of_every_answer() {
     let dir = Folder::new();

@@ -74,12 +74,16 @@ fn what_holds_no_strings_is_refused() {
     assert!(
         error(&data("table.csv::colour"), StringRole::Names).contains("no column `colour` among: id, path, class, width, text")
     );
-    assert!(error(&data("strings.h5::x"), StringRole::Names).contains("no data set `x` among: group/texts, labels, paths"));
+    let e = error(&data("strings.h5::x"), StringRole::Names);
+    assert!(
+        e.contains("no data set `x` among:") && ["group/texts", "labels", "paths"].iter().all(|name| e.contains(name)),
+        "{e}"
+    );
     assert!(error(&data("both.pkl::x"), StringRole::Names).contains("no entry `x`"));
     assert!(error(&data("both.pkl"), StringRole::Texts).contains("no entry `text` among: filenames, classes"));
     let faiss = |f: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(f).display().to_string();
     assert!(error(&faiss("faiss/base.npy"), StringRole::Names).contains("400 x 16 numbers where a list is expected"));
-    assert!(error(&faiss("pickle/array_p4.pkl"), StringRole::Names).contains("list"));
+    assert!(error(&faiss("pickle/array_p4.pkl"), StringRole::Names).contains("whole numbers"));
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {
         std::fs::write(dir.path().join(name), bytes).unwrap();
