@@ -298,6 +298,10 @@ pub fn read_captions(
             "pairs are a row for each caption, as `voisin pair --base IMAGES --queries CAPTIONS` writes them",
         ));
     }
+    if let Some(size) = table.size.filter(|n| *n != images.n) {
+        let message = format!("{file}: pairs among {} images, where {} has {}", count(size), images.name, count(images.n));
+        return Err(Fail::data(message, "name the same files as for `voisin pair`: a row stands for another image otherwise"));
+    }
     let image = |row: usize| table.neighbors.ids(row).first().copied();
     if let Some((row, id)) =
         (0..table.neighbors.len()).find_map(|row| image(row).filter(|id| *id >= images.n).map(|id| (row, id)))
@@ -362,7 +366,7 @@ impl Build {
             let hint = "an index is a folder: give the name of one, existing or not";
             return Err(Fail::usage(format!("{}: a file is there", self.out.display()), hint));
         }
-        let base = self.adapt.over(self.base.open()?)?;
+        let base = self.adapt.over(self.base.open(cx)?)?;
         self.how.check_limit(base.len(), base.dim())?;
         let metric = self.how.metric_of(&*base, cx)?;
         let (captions, pairs) = (&self.how.paired.captions, self.how.paired.pairs.as_deref());

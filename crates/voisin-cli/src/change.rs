@@ -47,7 +47,7 @@ impl Add {
             let message = format!("{0}: a file of FAISS; `add` changes the folder of an index", self.dir.display());
             return Err(Fail::usage(message, "`voisin convert x.index DIR` makes one of it, and back"));
         }
-        let source = self.adapt.over(self.base.open()?)?;
+        let source = self.adapt.over(self.base.open(cx)?)?;
         let params = AddParams {
             replace: self.replace,
             first_id: self.first_id,

@@ -10,7 +10,7 @@ use voisin_io::truth::{DistanceKind, Truth, comparable, read_neighbors};
 
 use crate::common::{Context, parse_metric};
 use crate::fail::{Fail, Result};
-use crate::outcome::{Outcome, Seconds, count, round};
+use crate::outcome::{Outcome, Seconds, count, queries_have, round};
 use crate::point::{by_k, grid};
 use crate::relevance::by_relevance;
 
@@ -108,7 +108,16 @@ pub fn judge(found: &Truth, truth: &Truth, metric: Option<Metric>, ks: &[usize])
     let mut ks = if ks.is_empty() { usual_ks(a.k().min(b.k())) } else { ks.to_vec() };
     ks.sort_unstable();
     ks.dedup();
-    Ok(Judged { evaluation: evaluate(&a, &b, &ks, metric)?, metric, remark })
+    let evaluation = evaluate(&a, &b, &ks, metric)?;
+    let remark = if evaluation.disjoint {
+        Some(format!("no id of {} is an id of {}: are both of the same base, with the same ids?", found.name, truth.name))
+    } else if evaluation.distances_differ {
+        let what = "distances at the same ids are not those of";
+        Some(format!("{}: {what} {} (estimates by codes, or another metric): recall by id only", found.name, truth.name))
+    } else {
+        remark
+    };
+    Ok(Judged { evaluation, metric, remark })
 }
 
 /// The metric under which the distances of both can be compared, or why they cannot.
@@ -165,7 +174,7 @@ impl Judged {
             o.line(format!("{} queries have no true neighbour and are left out", count(e.without_truth as u64)));
         }
         if e.short_rows > 0 {
-            o.line(format!("{} queries have fewer results than asked for", count(e.short_rows as u64)));
+            o.line(format!("{} fewer results than asked for", queries_have(e.short_rows as u64)));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::common::{
     parse_metric, refuse_same,
 };
 use crate::fail::{Fail, Result};
-use crate::outcome::{Outcome, Seconds, count, round, time};
+use crate::outcome::{Outcome, Seconds, count, queries_have, round, time};
 use crate::saving::{Found, Run, SaveArgs};
 
 const EXAMPLES: &str = "Examples:
@@ -87,7 +87,7 @@ impl Exact {
     /// As [`Exact::run`].
     pub fn search(&self, name: &str, cx: &Context) -> Result<(Outcome, Neighbors, Metric)> {
         self.save.check([&self.base.base[..], &self.queries[..]])?;
-        let (whole, queries) = (self.adapt.over(self.base.open()?)?, self.adapt.over(open_queries(&self.queries)?)?);
+        let (whole, queries) = (self.adapt.over(self.base.open(cx)?)?, self.adapt.over(open_queries(&self.queries)?)?);
         let rows = self.allow.as_deref().map(|file| allowed_rows(file, &*whole, cx)).transpose()?;
         let searched = Searched::new(whole, rows)?;
         let (whole, base) = (searched.whole(), searched.base());
@@ -142,7 +142,7 @@ impl Exact {
 
     /// Writes the codes of the base.
     fn prepare(&self, cx: &Context) -> Result<Outcome> {
-        let base = self.adapt.over(self.base.open()?)?;
+        let base = self.adapt.over(self.base.open(cx)?)?;
         let out = match &self.save.out {
             Some(out) => out.clone(),
             None => self.codes_beside()?,
@@ -234,7 +234,7 @@ impl Exact {
         }
         let short = found.neighbors.short_rows() as u64 - found.skipped_queries;
         if short > 0 {
-            o.set("short_rows", short).line(format!("{} queries have fewer than {} neighbours", count(short), self.k));
+            o.set("short_rows", short).line(format!("{} fewer than {} neighbours", queries_have(short), self.k));
         }
         o
     }

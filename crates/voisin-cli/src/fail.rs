@@ -52,8 +52,11 @@ impl Fail {
         if self.code == STOPPED {
             self.hint = Some(match name {
                 "embed" | "serve" => "run the same command again to go on where it was".into(),
-                "exact" | "pair" => "the same command with -o FILE goes on where it was".into(),
-                "build" | "ilias" | "job" | "merge" => "run the same command again to go on where it was".into(),
+                "exact" | "pair" => "run the same command again: with -o FILE it goes on where it was".into(),
+                "build" | "job train" => {
+                    "run the same command again: it goes on from what is finished; a training that was stopped begins anew".into()
+                }
+                "ilias search" | "job run" | "merge" => "run the same command again to go on where it was".into(),
                 _ => "nothing was changed; run the same command again".into(),
             });
         }
@@ -105,13 +108,14 @@ fn hint(e: &Error) -> String {
             _ => "check the path, the permissions and the free space".into(),
         },
         Error::Format { path, .. } if path.is_dir() => "name another folder, or the files that are meant".into(),
+        Error::Format { path, .. } if path.to_string_lossy().contains(['*', '?', '{']) => "check the folder and the name".into(),
         Error::Format { path, .. } if path.is_file() => format!("`voisin info {}` shows what the file holds", path.display()),
         Error::Format { .. } => "`voisin info FILE` shows what a file holds".into(),
         Error::Param { name, expected, .. } if name == "index" && expected.contains("--") => {
             "such as: voisin build --base images.npy --index SPEC --queries queries.npy --captions captions.npy -o index".into()
         }
         Error::Empty { .. } => "at least one vector is needed; `voisin info FILE` shows what a file holds".into(),
-        Error::Param { name, .. } => format!("change {name}; `voisin COMMAND --help` lists every option with its range"),
+        Error::Param { name, .. } => format!("change {name}; `voisin COMMAND --help` lists every option"),
         Error::Spec { .. } => "specs are words such as `Flat`, `IVF320,Flat`, `LMI320,Flat` or `LMI320(512-384),Flat`".into(),
         Error::Id { .. } => "`voisin info DIR` says whether the ids of an index are strings or numbers".into(),
         Error::Memory { need, .. } => format!("pass --memory-limit {}M or more", need.div_ceil(1 << 20)),

@@ -116,6 +116,7 @@ pub fn search(graph: &Graph, ask: &Ask<'_>, cx: &Context) -> Result<Outcome> {
             query_ids: names,
             distances: Some(DistanceKind::Reported),
             metric: Some(graph.metric()),
+            size: None,
             notes: Vec::new(),
             gaps: false,
         };

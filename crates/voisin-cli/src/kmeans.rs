@@ -77,7 +77,7 @@ impl KMeans {
         if self.max_points == Some(0) {
             return Err(Fail::usage("max-points = 0: at least 1", "leave --max-points out to use all vectors"));
         }
-        let base = self.base.open()?;
+        let base = self.base.open(cx)?;
         let metric = choose_metric(self.metric, &*base, cx);
         let params = KMeansParams {
             k: self.k,

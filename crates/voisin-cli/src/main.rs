@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod calibrate;
 mod change;
 mod common;
 mod convert;
@@ -30,6 +31,7 @@ mod search;
 mod serve;
 mod show;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,6 +82,7 @@ enum Command {
     Remove(change::Remove),
     Compact(change::Compact),
     Merge(merge::Merge),
+    Calibrate(calibrate::Calibrate),
     Verify(change::Verify),
     Model(model::Model),
     Eval(eval::Eval),
@@ -106,6 +109,7 @@ impl Command {
             Command::Remove(args) => args.run(cx),
             Command::Compact(args) => args.run(cx),
             Command::Merge(args) => args.run(cx),
+            Command::Calibrate(args) => args.run(cx),
             Command::Verify(args) => args.run(cx),
             Command::Model(args) => args.run(cx),
             Command::Eval(args) => args.run(cx),
@@ -116,11 +120,18 @@ impl Command {
     }
 }
 
+/// The command that is called, with the one below it where it has some: `job run`.
+fn name_of(all: &clap::Command, words: impl Iterator<Item = OsString>) -> Option<String> {
+    let mut words = words;
+    let command = words.find_map(|word| all.find_subcommand(word))?;
+    let below = words.find_map(|word| command.find_subcommand(word));
+    Some(command.get_name().to_string() + &below.map(|c| format!(" {}", c.get_name())).unwrap_or_default())
+}
+
 fn main() -> ExitCode {
     last_resort();
     let all = Cli::command();
-    let name = std::env::args_os().skip(1).find_map(|word| all.find_subcommand(word).map(|c| c.get_name().to_string()));
-    let name = name.unwrap_or_else(|| "COMMAND".into());
+    let name = name_of(&all, std::env::args_os().skip(1)).unwrap_or_else(|| "COMMAND".into());
     let failed = |mut fail: Fail| {
         fail.name_command(&name);
         let _ = std::io::stderr().write_all(fail.text().as_bytes());

@@ -210,6 +210,11 @@ pub fn things(n: impl TryInto<u64>, name: &str) -> String {
     format!("{} {name}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
+/// `1 query has`, `2 queries have`.
+pub fn queries_have(n: u64) -> String {
+    if n == 1 { "1 query has".into() } else { format!("{} queries have", count(n)) }
+}
+
 /// `1.5 GiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];

@@ -129,6 +129,10 @@ impl SaveArgs {
         write_results(out, &file, self.result_layout())?;
         o.set("out", out.display().to_string());
         o.line(format!("written to {}", out.display()));
+        let ending = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if found.base_ids.is_some() && ["npz", "ivecs", "ibin"].contains(&&ending[..]) {
+            o.line(format!("its ids are row numbers: .{ending} has no place for strings; .h5, .json, .csv and .tsv keep them"));
+        }
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::change::id_list;
 use crate::common::{AdaptArgs, Bad, Context, check_k, id_lines, open_queries, parse_metric, parse_recall, several};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
-use crate::outcome::{Outcome, Seconds, count, round, time};
+use crate::outcome::{Outcome, Seconds, count, queries_have, round, time};
 use crate::saving::{Found, Run, SaveArgs};
 
 const EXAMPLES: &str = "Examples:
@@ -216,7 +216,8 @@ impl Search {
         if self.recall.is_none() {
             o.set("nprobe", params.nprobe.min(index.partition().nlist()));
         }
-        o.set_some("mass", self.mass).set_some("recall_target", self.recall.map(|r| round(f64::from(r), 6)));
+        o.set_some("mass", self.mass.map(|m| round(f64::from(m), 6)))
+            .set_some("recall_target", self.recall.map(|r| round(f64::from(r), 6)));
         o.set_some("refine", self.refine);
         if let Some(f) = &params.filter {
             o.set("filter", json!({"allowed": f.allowed(), "matched": f.matched(), "missing": f.missing()}));
@@ -288,7 +289,10 @@ impl Search {
         let recall = self.recall.filter(|_| all > 1 || spec.score != Score::Flat || spec.transform.is_some());
         if let (Some(r), None) = (recall, index.calibration()) {
             let message = format!("recall = {r}: {} has no calibration", several(&self.dirs));
-            return Err(Fail::usage(message, "build the index again to have one, or choose the lists with --nprobe"));
+            return Err(Fail::usage(
+                message,
+                "`voisin calibrate DIR --base FILES` measures one; or choose the lists with --nprobe",
+            ));
         }
         let refine = self.refine.unwrap_or(0);
         Ok(SearchParams { k: self.k, nprobe, mass: self.mass, recall, refine, filter, ..SearchParams::default() })
@@ -443,7 +447,7 @@ impl Search {
                 None if all => String::new(),
                 None => ": visit more lists".into(),
             };
-            o.line(format!("{} queries have fewer than {} neighbours{why}", count(short as u64), self.k));
+            o.line(format!("{} fewer than {} neighbours{why}", queries_have(short as u64), self.k));
         }
     }
 }
@@ -499,6 +503,7 @@ fn as_table(found: &Neighbors, index: &Index, base: Option<&StringIds>, queries:
         query_ids: queries.cloned(),
         distances: Some(DistanceKind::Reported),
         metric: Some(index.metric()),
+        size: None,
         notes: Vec::new(),
         gaps: false,
     }

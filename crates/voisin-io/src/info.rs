@@ -329,7 +329,11 @@ impl fmt::Display for Info {
             None => writeln!(f, "ids      none, rows are numbered from 0")?,
         }
         if let (Some(metric), Some(reason)) = (self.suggested_metric, &self.reason) {
-            writeln!(f, "metric   {metric} ({reason})")?;
+            match (self.metric, metric) {
+                (Some(_), _) | (None, Metric::L2) => writeln!(f, "metric   {metric} ({reason})")?,
+                // l2 is what other commands take where nobody says anything
+                _ => writeln!(f, "metric   {metric} suggested ({reason}): pass --metric {metric}, the default is l2")?,
+            }
         }
         Ok(())
     }

@@ -161,6 +161,22 @@ fn once(all: &[Input], root: &Files) -> Result<()> {
     Ok(())
 }
 
+/// Files that patterns and folders among `inputs` seem to lack: names of a number between those of others that are there. Rows
+/// are counted as if they had never been.
+///
+/// # Errors
+/// As [`crate::expand`].
+pub fn lacking(inputs: &[String]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for input in inputs {
+        let specs = expand(std::slice::from_ref(input))?;
+        if specs.len() > 1 {
+            all.extend(gaps(&specs));
+        }
+    }
+    Ok(all)
+}
+
 /// Names that a run of numbered files lacks, where all names differ in one number alone.
 fn gaps(specs: &[FileSpec]) -> Vec<String> {
     let names: Vec<String> = specs.iter().map(|s| s.path.to_string_lossy().into_owned()).collect();

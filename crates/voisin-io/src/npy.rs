@@ -99,6 +99,14 @@ impl Header {
         Dataset { name: name.into(), shape: self.shape.clone(), dtype: dtype.into(), kind, layout }
     }
 
+    /// A plain list as a table of one column.
+    pub(crate) fn as_table(mut self) -> Header {
+        if self.shape.len() == 1 {
+            self.shape.push(1);
+        }
+        self
+    }
+
     /// Opens the array that begins at byte `at` of `file` as vectors.
     pub(crate) fn source(&self, file: Arc<InFile>, at: u64, dataset: &str, role: Role) -> Result<RawSource> {
         let bad = |what: String| Error::format(file.path(), what);

@@ -194,6 +194,9 @@ impl Error {
                 _ => return None,
             },
             Error::BadRow { .. } => "repair the row, or pass --on-bad skip to leave such rows out and count them".into(),
+            Error::Dimension { name, .. } if name == "model" => {
+                "the model must take vectors of this base; `voisin info` shows the shapes of both".into()
+            }
             Error::Dimension { .. } => "base and queries must come from the same model; `voisin info` shows both shapes".into(),
             Error::Corrupt { .. } => "`voisin verify DIR` lists every damaged file; restore it or build again".into(),
             Error::Unfinished { .. } => "`voisin job status PLAN` says what is left to do".into(),

@@ -34,6 +34,10 @@ impl What {
     /// If it is neither.
     pub fn named(text: &str) -> Result<What> {
         let Some(file) = faiss_file(std::slice::from_ref(&text.to_string())).map(Path::to_owned) else {
+            // no spec has a dot or a slash
+            if text.contains(['/', '.']) {
+                return Err(no_index_file(text));
+            }
             return Ok(What::Spec(Spec::parse(text)?));
         };
         Ok(match voisin_io::faiss::open_graph(&file)? {
@@ -45,6 +49,14 @@ impl What {
         })
     }
 
+    /// Its file, or its spec.
+    fn name(&self) -> String {
+        match self {
+            What::File(path, _) | What::Graph(path, _) => path.display().to_string(),
+            What::Spec(spec) => spec.to_string(),
+        }
+    }
+
     /// What it is, as a spec says it.
     pub fn spec(&self) -> String {
         match self {
@@ -52,6 +64,18 @@ impl What {
             What::Graph(_, spec) => spec.clone(),
         }
     }
+}
+
+fn no_index_file(text: &str) -> Fail {
+    let path = Path::new(text);
+    let (what, hint) = if path.is_dir() {
+        ("a folder; `bench` builds what it measures, or reads a file of FAISS", "name a spec, such as IVF320,Flat")
+    } else if path.exists() {
+        ("not the file of a FAISS index", "name a spec, such as IVF320,Flat, or the file of a FAISS index")
+    } else {
+        ("no such file", "check the path; a spec is written like IVF320,Flat")
+    };
+    Fail::usage(format!("{text}: {what}"), hint)
 }
 
 /// What one child measures.
@@ -157,8 +181,14 @@ impl Job<'_> {
 
     fn suits(&self, metric: Metric, d: usize, base: usize) -> Result<()> {
         if metric != self.metric || d != base {
-            let message = format!("{}: {metric} of {d} dimensions", self.what.spec());
-            return Err(Fail::data(message, "measure it on a base of its metric and dimensions"));
+            let message = format!(
+                "{}: the index is of {d} dimensions under {metric}, the base of {base} under {}",
+                self.what.name(),
+                self.metric
+            );
+            let hint =
+                if d == base { format!("pass --metric {metric}") } else { "measure it on a base of its dimensions".into() };
+            return Err(Fail::data(message, hint));
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
 use crate::common::{AdaptArgs, BaseArgs, Context, check_folder, choose_metric, open_queries, parse_metric, parse_recall};
-use crate::fail::{Fail, Result};
+use crate::fail::{DATA, Fail, Result, STOPPED};
 use crate::outcome::{Outcome, Seconds, count, time};
 use crate::point::{Point, table};
 use crate::report::{Report, command_line, facts};
@@ -133,19 +133,31 @@ impl Bench {
             }
             return Ok(o);
         }
-        let (base, queries) = (self.base.open()?, open_queries(&self.queries)?);
+        let (base, queries) = (self.base.open(cx)?, open_queries(&self.queries)?);
         let metric = choose_metric(self.metric, &*base, cx);
         if all.is_empty() {
             all = self.chosen(&*base, metric, Some(cx));
         }
         let (truth, truth_from) = self.truth(&*base, &*queries, metric, cx)?;
         let scratch = self.scratch_folder()?;
-        let mut points = Vec::new();
+        let (mut points, mut failed, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
         for (i, what) in all.iter().enumerate() {
             cx.screen.say(&format!("{}: {}", what.spec(), if matches!(what, What::Spec(_)) { "building" } else { "reading" }));
-            let new = self.points_of(i, &what.spec(), &truth, metric, scratch.path(), cx)?;
-            table(&new).lines().for_each(|l| cx.screen.say(l));
-            points.extend(new);
+            match self.points_of(i, &what.spec(), &truth, metric, scratch.path(), &mut remarks, cx) {
+                Ok(new) => {
+                    table(&new).lines().for_each(|l| cx.screen.say(l));
+                    points.extend(new);
+                }
+                // what was measured is worth keeping
+                Err(fail) if fail.code != STOPPED && all.len() > 1 => {
+                    cx.screen.say(&format!("{}: {}", what.spec(), fail.message));
+                    failed.push((what.spec(), fail));
+                }
+                Err(fail) => return Err(fail),
+            }
+        }
+        if points.is_empty() && !failed.is_empty() {
+            return Err(failed.remove(0).1);
         }
         let mut o = Outcome::new("bench");
         o.set("n", base.len()).set("d", base.dim()).set("queries", queries.len()).set("k", self.k);
@@ -153,6 +165,21 @@ impl Bench {
         o.set("points", json!(points)).set("truth", truth_from.clone());
         o.set_some("peak_rss_bytes", points.iter().filter_map(|p| p.peak_rss_bytes).max());
         o.line(table(&points).trim_end());
+        if !remarks.is_empty() {
+            o.set("remarks", remarks.clone());
+            for remark in &remarks {
+                o.line(remark);
+            }
+        }
+        if !failed.is_empty() {
+            o.set("failed", failed.iter().map(|(spec, f)| json!({"index": spec, "what": f.message})).collect::<Vec<_>>());
+            for (spec, fail) in &failed {
+                o.line(format!("{spec} failed: {}", fail.message));
+            }
+            o.exit_with(failed[0].1.code);
+        } else if points.is_empty() {
+            o.exit_with(DATA);
+        }
         if let Some(path) = &self.report {
             self.page(&*base, &*queries, metric, &truth_from, points).write(path)?;
             o.set("out", path.display().to_string()).line(format!("report: {}", path.display()));
@@ -222,6 +249,7 @@ impl Bench {
         truth: &Neighbors,
         metric: Metric,
         scratch: &Path,
+        remarks: &mut Vec<String>,
         cx: &Context,
     ) -> Result<Vec<Point>> {
         let dir = scratch.join(i.to_string());
@@ -229,11 +257,17 @@ impl Bench {
         child::spawn(i, &dir, cx)?;
         let answers = child::Answers::load(&dir)?;
         let has_distances = (0..truth.len()).all(|q| truth.distances(q).iter().all(|d| !d.is_nan()));
-        answers.beyond.iter().for_each(|why| cx.screen.say(why));
+        remarks.extend(answers.beyond);
         let mut points = Vec::new();
         for (i, mut point) in answers.points.into_iter().enumerate() {
             let found = child::load_neighbors(&dir, i, truth.len(), self.k)?;
-            point.judge(&evaluate(&found, truth, &usual_ks(self.k), has_distances.then_some(metric))?);
+            let judged = evaluate(&found, truth, &usual_ks(self.k), has_distances.then_some(metric))?;
+            let remark =
+                format!("{spec}: no id that it finds is a row of the base or an id of the truth: has it ids of its own?");
+            if judged.disjoint && !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+            point.judge(&judged);
             point.spec = spec.to_string();
             points.push(point);
         }
@@ -296,7 +330,7 @@ pub fn short_name(name: &str) -> String {
 impl Bench {
     /// What the child does: build, open, sweep.
     fn measure(&self, i: usize, mut all: Vec<What>, dir: &Path, cx: &Context) -> Result<()> {
-        let base = self.base.open()?;
+        let base = self.base.open(cx)?;
         let metric = self.metric.or(base.metric()).unwrap_or(Metric::L2);
         if all.is_empty() {
             all = self.chosen(&*base, metric, None);

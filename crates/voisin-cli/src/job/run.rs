@@ -10,7 +10,7 @@ use voisin_io::inputs::Files;
 use super::{PlanFile, RootArgs, hooks};
 use crate::build::{Images, calibration_queries, read_captions, skipped_queries};
 use crate::common::{AdaptArgs, Context};
-use crate::fail::{Fail, Result};
+use crate::fail::{DATA, Fail, Result};
 use crate::model::read_mlp;
 use crate::outcome::{Outcome, Seconds, bytes, count, round, time};
 
@@ -129,15 +129,36 @@ impl Run {
     /// Runs it.
     ///
     /// # Errors
-    /// No model yet, inputs that are missing or not as planned, a command that fails, a full disk; Ctrl-C.
+    /// No model yet, inputs that are missing or not as planned, a command that fails, a full disk; Ctrl-C. Of several parts
+    /// those that can be done are done.
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let (plan, dir) = self.plan.open()?;
         let parts = if self.all { (0..plan.parts()).collect() } else { parts_of(&self.part, plan.parts())? };
-        let mut reports = Vec::with_capacity(parts.len());
-        for part in parts {
-            reports.push(self.part(&plan, &dir, part, cx)?);
+        let (mut reports, mut failed): (Vec<PartReport>, Vec<(usize, Fail)>) = (Vec::with_capacity(parts.len()), Vec::new());
+        for &part in &parts {
+            match self.part(&plan, &dir, part, cx) {
+                Ok(report) => reports.push(report),
+                // other parts may have what they need; what all would say again ends the run
+                Err(fail)
+                    if fail.code == DATA && failed.last().is_none_or(|(_, f)| f.message != fail.message) && parts.len() > 1 =>
+                {
+                    cx.screen.say(&format!("part {part}: {}", fail.message));
+                    failed.push((part, fail));
+                }
+                Err(fail) => return Err(fail),
+            }
         }
-        Ok(self.outcome(&plan, &dir, &reports, cx))
+        let mut o = self.outcome(&plan, &dir, &reports, cx);
+        if !failed.is_empty() {
+            o.set("failed", failed.iter().map(|(part, f)| json!({"part": part, "what": f.message})).collect::<Vec<_>>());
+            for (part, fail) in &failed {
+                o.line(format!("part {part} failed: {}", fail.message));
+            }
+            let (n, all) = (failed.len(), parts.len());
+            o.line(format!("{n} of {all} parts failed; the others are done. The same command runs those that failed again"));
+            o.exit_with(DATA);
+        }
+        Ok(o)
     }
 
     fn part(&self, plan: &Plan, dir: &Path, part: usize, cx: &Context) -> Result<PartReport> {

@@ -104,6 +104,12 @@ impl H5 {
         parse(self.path(), || self.file.root_group()?.attribute(name)?.read_string()).ok()
     }
 
+    /// A number from 0 that is an attribute of the file.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        let value = parse(self.path(), || self.file.root_group()?.attribute(name)?.read_as_f64()).ok()?;
+        (value >= 0.0 && value.fract() == 0.0 && value < 2f64.powi(53)).then_some(value as u64)
+    }
+
     /// The metric that the file's `distance` attribute names (ann-benchmarks).
     pub fn metric(&self) -> Option<Metric> {
         self.attribute("distance")?.trim().parse().ok()

@@ -44,6 +44,7 @@ pub(super) fn read(file: Arc<InFile>, dataset: Option<&str>, k: Option<usize>) -
     let mut truth = Truth::new(table, distances.as_ref().map(|_| kind));
     truth.name = spec_name(h5.path(), &found.name);
     truth.metric = metric;
+    truth.size = h5.count("size");
     truth.notes = notes(last, distances.is_some(), kind);
     if let Some(names) = by_name(&h5, &format!("{group}ids"))?.filter(|s| s.is_string() && s.dataset.shape() == [n, width as u64])
     {

@@ -49,6 +49,8 @@ pub struct Truth {
     pub distances: Option<DistanceKind>,
     /// The metric that the file names.
     pub metric: Option<Metric>,
+    /// Vectors that were searched, where the file says it.
+    pub size: Option<u64>,
     /// What was assumed about ids and distances, for the user to see.
     pub notes: Vec<String>,
     /// Whether queries without a neighbour leave no trace in the file (csv, tsv, TREC).
@@ -108,6 +110,7 @@ impl Truth {
             query_ids: None,
             distances,
             metric: None,
+            size: None,
             notes: Vec::new(),
             gaps: false,
         }

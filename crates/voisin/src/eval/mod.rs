@@ -59,8 +59,13 @@ pub struct Evaluation {
     pub short_rows: usize,
     /// (k, recall@k by id set), ascending in k.
     pub recall: Vec<(usize, Recall)>,
-    /// (k, recall@k by distance), ascending in k; empty where either side has no distances.
+    /// (k, recall@k by distance), ascending in k; empty where either side has no distances, and where they differ.
     pub recall_by_distance: Vec<(usize, Recall)>,
+    /// Whether the distances of more than a hundredth of the neighbours that are right are not those of the truth: estimates by
+    /// codes, or of another metric. They cannot be compared then.
+    pub distances_differ: bool,
+    /// Whether results and truth have no id in common, though there are some dozens: they are not of the same base then.
+    pub disjoint: bool,
     /// Mean reciprocal rank of the true nearest neighbour: 1/rank in the results, 0 where it is missing.
     pub mrr: f64,
 }
@@ -73,7 +78,8 @@ pub struct Evaluation {
 ///
 /// `metric` says which way distances run; `None` leaves recall by distance out (a truth without distances). Distances of both
 /// tables must be of the same kind (FAISS reports squared L2). Where a truth row has fewer than k neighbours its own length
-/// takes the place of k; rows without any are left out and counted.
+/// takes the place of k; rows without any are left out and counted. An index that ranks by codes reports what these estimate:
+/// where the distances of ids that stand in both tables differ, recall by distance is left out.
 ///
 /// # Errors
 /// Tables of different length, no query, a k of 0 or beyond what the truth holds.
@@ -103,7 +109,9 @@ pub fn evaluate(found: &Neighbors, truth: &Neighbors, ks: &[usize], metric: Opti
         ks.iter().map(recall).collect::<Vec<_>>()
     };
     let recall = summary(&|i, k| by_id(found.ids(i), truth.ids(i), k));
-    let recall_by_distance = match metric {
+    let (shared, differ) = rows.iter().map(|&i| agreement(found, truth, i)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let distances_differ = metric.is_some() && differ * 100 > shared;
+    let recall_by_distance = match metric.filter(|_| !distances_differ) {
         Some(metric) => summary(&|i, k| by_distance(found.distances(i), truth.distances(i), k, metric)),
         None => Vec::new(),
     };
@@ -114,8 +122,29 @@ pub fn evaluate(found: &Neighbors, truth: &Neighbors, ks: &[usize], metric: Opti
         short_rows: (0..found.len()).filter(|&i| found.ids(i).len() < largest.min(truth.ids(i).len())).count(),
         recall,
         recall_by_distance,
+        distances_differ,
+        disjoint: shared == 0 && rows.iter().map(|&i| found.ids(i).len()).sum::<usize>() >= ENOUGH,
         mrr,
     })
+}
+
+/// Results after which it is no accident that none is right.
+const ENOUGH: usize = 30;
+
+/// Neighbours of row `i` that both tables have, and how many of them at another distance.
+fn agreement(found: &Neighbors, truth: &Neighbors, i: usize) -> (usize, usize) {
+    let mut known: Vec<(u64, f32)> = truth.ids(i).iter().copied().zip(truth.distances(i).iter().copied()).collect();
+    known.sort_unstable_by_key(|n| n.0);
+    let (mut shared, mut differ) = (0, 0);
+    for (id, distance) in found.ids(i).iter().zip(found.distances(i)) {
+        if let Ok(at) = known.binary_search_by_key(id, |n| n.0) {
+            let (a, b) = (f64::from(*distance), f64::from(known[at].1));
+            shared += 1;
+            // sums in f32 and half floats lie within a part in a thousand
+            differ += usize::from((a - b).abs() > EPSILON * b.abs().max(1.0));
+        }
+    }
+    (shared, differ)
 }
 
 /// The k worth reporting for results of up to `k` neighbours: 1, 10 and 100 as far as they go, and `k` itself.
@@ -170,6 +199,24 @@ mod tests {
         let mut t = Neighbors::new(k);
         rows.iter().for_each(|r| t.push_row(r.iter().copied()));
         t
+    }
+
+    #[test]
+    fn estimates_and_other_ids_are_told() {
+        let rows: Vec<Vec<(f32, u64)>> = (0..8).map(|q| (0..5).map(|i| (i as f32, q * 5 + i)).collect()).collect();
+        let rows: Vec<&[(f32, u64)]> = rows.iter().map(Vec::as_slice).collect();
+        let truth = table(5, &rows);
+        let moved = |by: f32, id: u64| {
+            let rows: Vec<Vec<(f32, u64)>> = rows.iter().map(|r| r.iter().map(|n| (n.0 + by, n.1 + id)).collect()).collect();
+            table(5, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        };
+        let told = |found: &Neighbors| {
+            let e = evaluate(found, &truth, &[5], Some(Metric::L2)).unwrap();
+            (e.distances_differ, e.disjoint, e.recall_by_distance.is_empty())
+        };
+        assert_eq!(told(&moved(0.0005, 0)), (false, false, false));
+        assert_eq!(told(&moved(0.1, 0)), (true, false, true));
+        assert_eq!(told(&moved(0.0, 1000)), (false, true, false));
     }
 
     #[test]

@@ -37,10 +37,10 @@ const BLOCK: usize = 64;
 const ERRORS: f64 = 1.0;
 
 /// Queries to calibrate on.
-struct Asked {
-    rows: Matrix,
+pub(super) struct Asked {
+    pub rows: Matrix,
     /// The ids of the rows of the base that they are.
-    own: Option<Vec<u64>>,
+    pub own: Option<Vec<u64>>,
 }
 
 /// The true neighbours of a query, nearest first, and how far the lists lie that hold them.
@@ -104,16 +104,29 @@ fn calibrate(
     if asked.rows.n() == 0 {
         return Ok(None);
     }
-    let most = KS[KS.len() - 1].min(opened.manifest.n as usize - asked.own.is_some() as usize);
-    let truth = match truth(base, whole, ids, &asked, most, params, watch) {
+    let truth = match truth(&opened, base, whole, ids, &asked, params, watch) {
         Err(Error::Memory { need, .. }) => {
             watch.note(&format!("recall targets are not calibrated: that takes {} MiB of memory", need.div_ceil(1 << 20)));
             return Ok(None);
         }
         done => done?,
     };
+    let (given, limited) = (params.queries.is_some(), params.memory_limit.is_some());
+    measured(opened, &asked, truth, given, limited, watch).map(Some)
+}
+
+/// Measures an index on queries of which the true neighbours are known. Cost: a few searches.
+pub(super) fn measured(
+    opened: Opened,
+    asked: &Asked,
+    truth: Vec<Vec<u64>>,
+    given: bool,
+    limited: bool,
+    watch: &dyn Watch,
+) -> Result<Calibration> {
     watch.begin("calibrate", asked.rows.n() as u64, "queries");
-    let directed = opened.prepared(asked.rows.view(), params.metric);
+    let most = truth.iter().map(Vec::len).max().unwrap_or(0);
+    let directed = opened.prepared(asked.rows.view(), opened.manifest.metric);
     let directed = Vectors::new(&directed, opened.code_d(asked.rows.d()));
     let typical = if asked.own.is_some() { typical(&opened, directed) } else { 0.0 };
     let (wanted, excess) = measure(&opened, directed, truth, typical, watch)?;
@@ -123,16 +136,16 @@ fn calibrate(
             curves.push(curve(k, &wanted, &excess));
         }
     }
-    let calibration = Calibration { version: VERSION, queries: asked.rows.n(), given: params.queries.is_some(), typical, curves };
-    let done = keep(opened, calibration, &asked, &wanted, params.memory_limit.is_some(), watch)?;
+    let calibration = Calibration { version: VERSION, queries: asked.rows.n(), given, typical, curves };
+    let done = keep(opened, calibration, asked, &wanted, limited, watch)?;
     watch.end();
     done.check().map_err(|what| Error::param("calibration", what, "rising curves"))?;
-    Ok(Some(done))
+    Ok(done)
 }
 
 /// Queries that were given (where a router was trained on them, those held out), or rows of the base: fewer where the base is
 /// large.
-fn choose(
+pub(super) fn choose(
     base: &dyn Source,
     whole: Option<&Loaded>,
     ids: &RowIds,
@@ -168,15 +181,16 @@ fn choose(
 }
 
 /// The ids of the true neighbours of each query, without itself.
-fn truth(
+pub(super) fn truth(
+    opened: &Opened,
     base: &dyn Source,
     whole: Option<&Loaded>,
     ids: &RowIds,
     asked: &Asked,
-    most: usize,
     params: &BuildParams,
     watch: &dyn Watch,
 ) -> Result<Vec<Vec<u64>>> {
+    let most = KS[KS.len() - 1].min(opened.manifest.n as usize - asked.own.is_some() as usize);
     let k = most + asked.own.is_some() as usize;
     let found = match whole {
         Some(w) => exact_in_memory(w.rows.view(), asked.rows.view(), k, params.metric)?,

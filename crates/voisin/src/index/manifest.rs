@@ -123,6 +123,12 @@ impl Manifest {
         let m: Manifest = match std::fs::read(&path) {
             Ok(bytes) => parse(&path, &bytes)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
+                if dir.join(super::job::JOB).is_dir() {
+                    return Err(Error::unfinished(
+                        dir,
+                        "a job that is not committed yet: `voisin job commit PLAN` makes the index",
+                    ));
+                }
                 return Err(Error::format(dir, "no index in this folder (manifest.json is missing)"));
             }
             Err(e) if dir.is_file() => {

@@ -35,6 +35,7 @@ mod opened;
 mod pairs;
 mod params;
 mod portable;
+mod recalibrate;
 mod refine;
 mod route;
 mod scan;
@@ -65,6 +66,7 @@ pub use params::{
     MergeParams, MergeReport, Problem, RemoveReport, RouterReport, SearchParams, SearchResult, Seconds, VerifyReport,
 };
 pub use portable::{Portable, PortableCode, PortableList, import};
+pub use recalibrate::{CalibrateParams, CalibrateReport, calibrate, calibrate_on};
 pub use targets::{Calibration, Promise};
 pub(crate) use trace::{Seen, Trace};
 pub use verify::verify;

@@ -4,7 +4,7 @@ use super::build::{row_ids, same_kind};
 use super::deleted::Deleted;
 use super::disk;
 use super::ingest::{Journal, RowIds};
-use super::manifest::{IdKind, Manifest, SEGMENTS, SegmentEntry};
+use super::manifest::{Manifest, SEGMENTS, SegmentEntry};
 use super::merge::{Room, segment};
 use super::opened::{self, Opened, Place};
 use super::params::{AddParams, AddReport, CompactReport, IdList, RemoveReport, Seconds};
@@ -16,7 +16,7 @@ use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The index under the lock, with what killed writers left removed but for the journal of an addition.
-fn open_to_change(dir: &Path) -> Result<(Opened, disk::Lock)> {
+pub(super) fn open_to_change(dir: &Path) -> Result<(Opened, disk::Lock)> {
     Manifest::load(dir)?;
     let lock = disk::lock(dir)?;
     Ok((Opened::open(dir)?, lock))
@@ -183,7 +183,7 @@ fn commit(dir: &Path, manifest: &mut Manifest) -> Result<()> {
 /// Unknown ids, ids of another kind than the index has, what writing gives; nothing is removed then.
 pub fn remove(dir: &Path, ids: &IdList, missing_ok: bool) -> Result<RemoveReport> {
     let (opened, _lock) = open_to_change(dir)?;
-    same_kind(opened.ids(), if matches!(ids, IdList::Numbers(_)) { IdKind::Numbers } else { IdKind::Strings })?;
+    same_kind(opened.ids(), ids.kind())?;
     let (mut places, mut missing) = (HashSet::new(), Vec::new());
     for i in 0..ids.len() {
         let place = match ids {

@@ -1,6 +1,7 @@
 //! What building, changing and searching an index are asked, and what they answer.
 
 use super::filter::Filter;
+use super::manifest::IdKind;
 use super::targets::Promise;
 use crate::partition::{Epoch, KMeansParams, Mlp, PAIRED_ITERATIONS, RouterParams, TrainParams};
 use crate::{Matrix, Metric, Neighbors, OnBad, Source, Spec, StringIds};
@@ -28,6 +29,10 @@ impl IdList {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(super) fn kind(&self) -> IdKind {
+        if matches!(self, IdList::Numbers(_)) { IdKind::Numbers } else { IdKind::Strings }
     }
 
     /// Id `i` as text, for messages.

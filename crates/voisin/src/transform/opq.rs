@@ -54,7 +54,7 @@ fn alternate(rows: Vectors<'_>, start: Matrix, m: usize, bits: usize, seed: u64,
         // of all rotations W the one with the least |X W' − Y|²: the orthogonal factor of Y'X
         let mut product = Matrix::zeros(d, d);
         gemm(View::new(decoded.data(), n, d).t(), x, product.data_mut(), false);
-        rotation = polar(&product, &rotation);
+        rotation = polar(&product, &rotation, watch)?;
         gemm(x, View::new(rotation.data(), d, d).t(), turned.data_mut(), false);
     }
     watch.end();

@@ -1,6 +1,6 @@
 //! The orthogonal matrix nearest to a given one.
 
-use crate::Matrix;
+use crate::{Matrix, Result, Watch};
 use voisin_kernels::{View, gemm};
 
 /// Singular values below this part of the largest are left to the last iterations.
@@ -11,10 +11,13 @@ const LOWER: f64 = 1e-5;
 ///
 /// `near` is an orthogonal matrix, added with a weight of 1e-5 so that A may be singular. Cost: some twenty products of d x d.
 ///
+/// # Errors
+/// [`crate::Error::Stopped`].
+///
 /// # Source
 /// Newton–Schulz iteration (Higham, "Functions of Matrices", 2008, ch. 8), scaled as in Chen & Chow, "A stable scaling of
 /// Newton–Schulz for improving the sign function computation of a Hermitian matrix", 2014.
-pub(super) fn polar(a: &Matrix, near: &Matrix) -> Matrix {
+pub(super) fn polar(a: &Matrix, near: &Matrix, watch: &dyn Watch) -> Result<Matrix> {
     let d = a.d();
     let mut x = a.data().to_vec();
     let norm = spectral_bound(&x, d);
@@ -24,6 +27,7 @@ pub(super) fn polar(a: &Matrix, near: &Matrix) -> Matrix {
     let (mut square, mut next) = (vec![0.0; d * d], vec![0.0; d * d]);
     let mut lower = LOWER;
     for _ in 0..60 {
+        watch.check()?; // with thousands of dimensions a product takes a second
         // X'X, then X (1.5 α − 0.5 α³ X'X)
         gemm(View::new(&x, d, d).t(), View::new(&x, d, d), &mut square, false);
         if off_unit(&square, d) < 2e-6 {
@@ -38,7 +42,7 @@ pub(super) fn polar(a: &Matrix, near: &Matrix) -> Matrix {
         gemm(View::new(&x, d, d), View::new(&square, d, d), &mut next, false);
         std::mem::swap(&mut x, &mut next);
     }
-    Matrix::new(x, d)
+    Ok(Matrix::new(x, d))
 }
 
 /// The root of the largest sum of a row times the largest sum of a column: at least the largest singular value.
