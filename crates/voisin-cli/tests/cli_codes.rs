@@ -149,7 +149,7 @@ fn bench_shows_what_targets_deliver() {
     // what codes cannot keep is told, the rest is measured
     let args = [&call[..], &["--index", "IVF20,RaBitQ1", "--recall", "0.2,0.9999"]].concat();
     let r = run(&args);
-    assert!(r.code == Some(0) && r.out.lines().count() == 2 && r.err.contains("recall = 0.9999: at most 0."), "{r:?}");
+    assert!(r.code == Some(0) && r.out.lines().count() == 3 && r.out.contains("recall = 0.9999: at most 0."), "{r:?}");
     // without a spec: what build takes
     let v = json(&[&call[..], &["--nprobe", "1"]].concat());
     assert_eq!((v["points"].as_array().unwrap().len(), &v["points"][0]["spec"]), (1, &json!("Flat")));

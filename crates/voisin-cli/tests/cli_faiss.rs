@@ -123,7 +123,7 @@ fn a_file_is_measured_beside_an_index() {
     let other = fixture("faiss/pq.index");
     assert!(
         bad(&["bench", "--base", &base, "--queries", &base, "--index", &other, "--metric", "ip"], 1)
-            .contains("l2 of 16 dimensions")
+            .contains("of 16 dimensions under l2")
     );
 }
 
@@ -151,7 +151,7 @@ fn a_graph_is_measured_beside_an_index() {
     assert_eq!(points.iter().map(|p| p["ef"].as_u64()).collect::<Vec<_>>(), [Some(5), Some(400), None], "2 is a queue of k");
     assert_eq!((points[0]["spec"].as_str(), points[1]["recall"]["5"].as_f64()), (Some("HNSW8,Flat"), Some(1.0)));
     assert!(bad(&[&all[..], &["--ef", "0"]].concat(), 2).contains("ef = 0"));
-    assert!(bad(&[&all[..], &["--metric", "ip"]].concat(), 1).contains("l2 of 16 dimensions"));
+    assert!(bad(&[&all[..], &["--metric", "ip"]].concat(), 1).contains("of 16 dimensions under l2"));
 }
 
 /// Folder with the published index of Caltech101's features, where it is.

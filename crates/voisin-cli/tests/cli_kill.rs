@@ -158,7 +158,7 @@ fn ctrl_c_ends_cleanly_and_says_how_to_go_on() {
         let err = String::from_utf8_lossy(&o.stderr);
         assert_eq!(
             (o.status.code(), err.as_ref()),
-            (Some(130), "stopped\nhint: the same command with -o FILE goes on where it was\n")
+            (Some(130), "stopped\nhint: run the same command again: with -o FILE it goes on where it was\n")
         );
         assert!(o.stdout.is_empty() && !Path::new(&out).exists());
     }
@@ -172,8 +172,10 @@ fn ctrl_c_leaves_a_build_that_goes_on_and_conversions_that_never_were() {
     let args = ["build", "--base", &base, "--index", "LMI64(64),Flat", "--niter", "6", "-q", "-o"];
     good(&[&args[..], &[&whole]].concat());
     let csv = dir.file("x.csv");
-    for (args, hint) in [([&args[..], &[&cut]].concat(), "to go on"), (vec!["convert", &base, &csv, "-q"], "nothing was changed")]
-    {
+    for (args, hint) in [
+        ([&args[..], &[&cut]].concat(), "goes on from what is finished"),
+        (vec!["convert", &base, &csv, "-q"], "nothing was changed"),
+    ] {
         let child = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         std::thread::sleep(Duration::from_millis(60));
         signal(&child, "INT");
