@@ -46,9 +46,7 @@ fn index<'a>(c: &mut Cursor<'a>, depth: usize) -> Read<Node<'a>> {
 
 fn unknown(code: [u8; 4]) -> Wrong {
     let what = match &code {
-        b"IHNp" | b"IHN2" | b"IHc2" | b"IHNc" => {
-            "a graph over product codes or of another kind; HNSW over Flat is read"
-        }
+        b"IHNp" | b"IHN2" | b"IHc2" | b"IHNc" => "a graph over product codes or of another kind; HNSW over Flat is read",
         b"IvFl" | b"IvFL" | b"IvPQ" | b"IvSQ" => "an index of FAISS before 1.3; read and write it once with a newer FAISS",
         b"IwPf" | b"IPfs" | b"IwQf" => "a fast-scan index; write it without \"fs\", as IVF...,PQ...x4",
         b"IwQR" => "an IVFPQR index; IVFPQ with Refine(Flat) is read",

@@ -272,7 +272,10 @@ fn push(
         });
         let bad = made.enumerate().find_first(|m| !m.1).map(|m| m.0);
         if let Some(i) = bad {
-            return Err(Error::format(name, format!("the vector with id {} has a value that is no number", index.id_text(ids[i]))));
+            return Err(Error::format(
+                name,
+                format!("the vector with id {} has a value that is no number", index.id_text(ids[i])),
+            ));
         }
         for (id, record) in ids.iter().zip(records.chunks_exact(bytes)) {
             writer.push(*id, record, index.strings.as_ref().map(|s| s.get(*id as usize)))?;
@@ -309,7 +312,12 @@ fn refine(writer: &mut SegmentWriter<'_>, name: &str, index: &Portable<'_>, all:
         let finite = |r: &[u8]| r.chunks_exact(4).all(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite());
         match record {
             Some(record) if finite(record) => writer.push_refine(record)?,
-            _ => return Err(Error::format(name, format!("the vector with id {} has no refinement vector of numbers", index.id_text(*id)))),
+            _ => {
+                return Err(Error::format(
+                    name,
+                    format!("the vector with id {} has no refinement vector of numbers", index.id_text(*id)),
+                ));
+            }
         }
     }
     Ok(())
