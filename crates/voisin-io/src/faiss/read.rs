@@ -137,8 +137,9 @@ fn lists<'a>(c: &mut Cursor<'a>, ivf: &Ivf<'_>, size: u64) -> Read<Vec<List<'a>>
         b"il00" => return if ivf.head.n == 0 { Ok(vec![]) } else { Err("its lists are not in the file".into()) },
         b"ilar" => {}
         b"ilod" => {
-            return Err("its lists are in another file (\"ilod\"); write it with FAISS after \
-                        faiss.read_index(name, faiss.IO_FLAG_READ_ONLY) and index.replace_invlists(ArrayInvertedLists)"
+            return Err("its lists are in another file (\"ilod\"); with FAISS: \
+                        lists = faiss.ArrayInvertedLists(index.nlist, index.code_size); \
+                        index.invlists.copy_subset_to(lists, 0, 0, 2**62); index.replace_invlists(lists); then write it"
                 .into());
         }
         _ => return Err(format!("{:?} is no kind of lists that is read (\"ilar\" is)", name(code))),
