@@ -43,7 +43,8 @@ fn lists(dir: &Path) {
         for nprobe in [1, index.default_nprobe(), index.partition().nlist()] {
             let params = SearchParams { k, nprobe, ..Default::default() };
             let Ok(found) = index.search(q.view(), &params) else { continue };
-            sane(&found.neighbors, k, &|id| index.vector_of(id).unwrap().is_some());
+            // of some maps there is no way back, which is an error, not an id that is not there
+            sane(&found.neighbors, k, &|id| !matches!(index.vector_of(id), Ok(None)));
             let told = explain(&index, q.row(0), &params, Truth::Kept, MapKind::None);
             assert!(told.is_ok(), "{told:?}");
         }

@@ -10,11 +10,13 @@ use crate::AtomicFile;
 /// Writes an index as a file of FAISS.
 ///
 /// Flat, IVF,Flat, IVF,PQ, IVF,SQ, PQ and SQ with their transforms; ids that are not 0..n-1 go into an IDMap where there are no
-/// lists. String ids are written where all of them are numbers (hashes, negative ones too). Under cosine, which FAISS does not have, vectors are written at unit length, under L2 behind a map to unit length: the
-/// order is the same, and FAISS's squared distances are 2 − 2 cos. Memory: all codes and ids.
+/// lists. String ids are written where all of them are numbers (hashes, negative ones too). Under cosine, which FAISS does not
+/// have, vectors are written at unit length, under L2 behind a map to unit length: the order is the same, and FAISS's squared
+/// distances are 2 − 2 cos. Memory: all codes and ids.
 ///
 /// # Errors
-/// [`Error::Param`] for an index that FAISS has no form for: learned lists, RaBitQ, Refine, string ids that are no numbers; what writing gives.
+/// [`Error::Param`] for an index that FAISS has no form for: learned lists, RaBitQ, Refine; [`Error::Id`] for an id that is no
+/// number; what writing gives.
 pub fn save(index: &Index, path: &Path) -> Result<u64> {
     let no =
         |what: &str| Err(Error::param("index", index.spec(), format!("{what}; Flat, IVF, PQ and SQ can be written for FAISS")));
@@ -39,10 +41,12 @@ pub fn save(index: &Index, path: &Path) -> Result<u64> {
 fn numbered(index: &Index, all: &mut Portable<'_>) -> Result<()> {
     for id in all.lists.iter_mut().flat_map(|l| &mut l.ids) {
         let text = index.string_id(*id)?.unwrap_or_default();
-        // as FAISS would show it; -1 is its answer where it finds nothing
         match text.parse::<i64>().ok().filter(|n| *n != -1 && n.to_string() == text) {
             Some(number) => *id = number as u64,
-            None => return Err(Error::Id { id: text.to_string(), what: "is no number, and ids of FAISS are numbers".into() }),
+            None => {
+                let what = "is no number as FAISS has them (64 bits with a sign; -1 is its answer where it finds nothing)";
+                return Err(Error::Id { id: text.to_string(), what: what.into() });
+            }
         }
     }
     Ok(())

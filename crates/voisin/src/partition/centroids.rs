@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 /// Queries that meet a block of centroids while it is in the cache.
 const UNIT: usize = 16;
 
-/// k centroids; a vector belongs to the nearest one in L2, unless [`Centroids::stored_as_routed`] says otherwise.
+/// k centroids; a vector belongs to the nearest one in L2, or, in an index of another program, to the one it would visit first.
 ///
 /// Under ip a query visits the lists whose centroids have the largest dot product with it (as FAISS does), otherwise the
 /// nearest. Under cosine vectors and queries are expected at unit length. Order and scores are those of f32, found by 8-bit
