@@ -14,6 +14,9 @@ base = (centres[rng.integers(12, size=N)] + rng.normal(size=(N, D))).astype("f4"
 queries = (base[rng.choice(N, NQ, replace=False)] + rng.normal(size=(NQ, D)) * 0.3).astype("f4")
 ids = (10_000 + rng.permutation(N) * 3).astype("i8")
 
+# int64 hashes, as people take them for ids
+hashes = rng.integers(-(2**62), 2**62, size=N).astype("i8")
+
 KEPT = []  # what FAISS refers to without owning it
 L2, IP = faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT
 
@@ -33,6 +36,12 @@ def ivf_sq(kind, residual=True, metric=L2):
     return index
 
 
+def ivf_flat(metric):
+    quantiser = faiss.IndexFlat(D, metric)
+    KEPT.append(quantiser)
+    return faiss.IndexIVFFlat(quantiser, D, 8, metric)
+
+
 def refine():
     index = faiss.index_factory(D, "IVF8,PQ4x4,RFlat")
     index.k_factor = 6
@@ -49,6 +58,7 @@ MAKE = {
     "ivf_pq_plain": lambda: ivf_pq(False),
     "ivf_pq4": lambda: ivf_pq(True, 4),
     "ivf_pq_ip": lambda: ivf_pq(True, 8, IP),
+    "ivf_pq4_ip": lambda: ivf_pq(True, 4, IP),
     "ivf_sq8": lambda: ivf_sq(SQ.QT_8bit),
     "ivf_sq8_plain": lambda: ivf_sq(SQ.QT_8bit, False),
     "ivf_sq4": lambda: ivf_sq(SQ.QT_4bit),
@@ -73,6 +83,9 @@ MAKE = {
     "refine": refine,
     "hnsw": lambda: faiss.index_factory(D, "HNSW8,Flat"),
     "hnsw_ip": lambda: faiss.index_factory(D, "HNSW8,Flat", IP),
+    "neg_map": lambda: faiss.index_factory(D, "IDMap,SQ8"),
+    "neg_ivf": lambda: faiss.index_factory(D, "IVF8,SQ8"),
+    "flat_refined": lambda: faiss.index_factory(D, "IVF8,Flat,RFlat"),
     "empty": lambda: faiss.index_factory(D, "IVF8,PQ4"),
 }
 WITH_IDS = {"id_map", "id_map2", "ivf_ids"}
@@ -94,6 +107,8 @@ def main():
         index.train(base)
         if name == "empty":
             pass
+        elif name.startswith("neg_"):
+            index.add_with_ids(base, hashes)
         elif name in WITH_IDS:
             index.add_with_ids(base, ids)
         else:
@@ -109,6 +124,10 @@ def main():
             distances, labels = index.search(queries, K)
             found[nprobe] = {"ids": labels.tolist(), "distances": [[float(f"{x:.7g}") for x in row] for row in distances]}
         answers[name] = {"metric": "ip" if index.metric_type == IP else "l2", "ivf": ivf is not None, "found": found}
+        if name == "ivf_pq4_ip":
+            # further than k, so that all vectors of a distance are there
+            distances, labels = index.search(queries, 80)
+            answers[name]["deep"] = {"ids": labels.tolist(), "distances": [[float(f"{x:.7g}") for x in r] for r in distances]}
     answers["empty"]["found"] = {}
     np.save(OUT / "queries.npy", queries)
     np.save(OUT / "base.npy", base)
@@ -116,5 +135,71 @@ def main():
     (OUT / "answers.json").write_text(json.dumps(answers))
 
 
+# Lists under ip: vectors are added where FAISS's quantiser finds the largest product. Trained on all rows; some are filled by
+# FAISS with the first half, all are filled with the rest by the test, and FAISS's answers are those of everything.
+FILL = {
+    "flat_none": (lambda: ivf_flat(IP), 0),
+    "flat_half": (lambda: ivf_flat(IP), 200),
+    "sq8_none": (lambda: ivf_sq(SQ.QT_8bit, True, IP), 0),
+    "sq8_plain_half": (lambda: ivf_sq(SQ.QT_8bit, False, IP), 200),
+    "pq_half": (lambda: ivf_pq(True, 4, IP), 200),
+    "pq_plain_none": (lambda: ivf_pq(False, 4, IP), 0),
+}
+
+
+def fill():
+    out = OUT / "fill"
+    out.mkdir(exist_ok=True)
+    answers = {}
+    # rows and so centroids of many lengths: the nearest is often not that of the largest product
+    rows = (rng.normal(size=(N, D)) * rng.uniform(0.3, 3, size=(N, 1)) + 0.5).astype("f4")
+    asked = rows[:: N // 10]
+    np.save(out / "base.npy", rows)
+    np.save(out / "queries.npy", asked)
+    for name, (make, first) in FILL.items():
+        index = make()
+        # of unit length, as FAISS makes them under ip, centroids are nearest in L2 where their product is largest
+        index.cp.spherical = name == "flat_none"
+        index.train(rows)
+        index.nprobe = 1
+        if first:
+            index.add(rows[:first])
+        faiss.write_index(index, str(out / f"{name}.index"))
+        np.save(out / f"rest_{first}.npy", rows[first:])
+        index.add(rows[first:])
+        lists = [faiss.rev_swig_ptr(index.invlists.get_ids(l), index.invlists.list_size(l)).tolist() for l in range(8)]
+        nearest = ((rows[:, None] - index.quantizer.reconstruct_n(0, 8)) ** 2).sum(2).argmin(1)
+        others = sum(int(nearest[i] != l) for l in range(8) for i in lists[l])
+        found = {}
+        for nprobe in [1, 2, 3, 5, 8]:
+            index.nprobe = nprobe
+            distances, labels = index.search(asked, K)
+            found[nprobe] = {"ids": labels.tolist(), "distances": [[float(f"{x:.7g}") for x in row] for row in distances]}
+        answers[name] = {"first": first, "lists": lists, "others": others, "found": found}
+        print(name, others, "of", N, "not in the list of the nearest centroid")
+    (out / "answers.json").write_text(json.dumps(answers))
+
+
+def small():
+    """A few vectors each, so that a fuzzer reaches what stands around them: fuzz/fuzz_targets/faiss_search.rs."""
+    out = OUT / "small"
+    out.mkdir(exist_ok=True)
+    few = rng.normal(size=(300, 8)).astype("f4")
+    for word in [
+        *("Flat", "IVF2,Flat", "IVF2,PQ2x4", "IVF2,SQ8", "IVF2,SQfp16", "IVF2,SQ4", "PQ2x4", "SQ8", "SQ4", "HNSW2,Flat", "IDMap,SQ8", "IDMap,HNSW2,Flat"),
+        *("PCA4,IVF2,SQ8", "L2norm,Flat", "OPQ2_4,PQ2x4", "PCA4,L2norm,Flat", "IVF2,PQ2x4,RFlat", "IVF2_HNSW2,Flat", "PCA4,IVF2,Flat,RFlat"),
+    ]:
+        for metric, end in [(L2, ""), (IP, "_ip")]:
+            if end and word not in ("Flat", "IVF2,Flat", "IVF2,PQ2x4", "IVF2,SQ8", "HNSW2,Flat"):
+                continue
+            index = faiss.index_factory(8, word, metric)
+            index.train(few)
+            ids = np.arange(8, dtype="i8") * 3 - (4 if word.startswith("IDMap,SQ") else 0)
+            index.add_with_ids(few[:8], ids) if word.startswith("IDMap") else index.add(few[:8])
+            faiss.write_index(index, str(out / f"small_{word.replace(',', '_')}{end}.index"))
+
+
 if __name__ == "__main__":
     main()
+    fill()
+    small()

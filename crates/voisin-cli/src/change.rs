@@ -88,7 +88,7 @@ pub struct Remove {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// The ids
-    #[arg(long, num_args = 1.., value_name = "ID", required_unless_present = "ids_file")]
+    #[arg(long, num_args = 1.., value_name = "ID", required_unless_present = "ids_file", allow_negative_numbers = true)]
     ids: Vec<String>,
     /// A text file with an id on each line
     #[arg(long, value_name = "FILE")]

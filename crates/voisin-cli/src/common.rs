@@ -182,6 +182,15 @@ pub fn faiss_file(inputs: &[String]) -> Option<&Path> {
     (path.is_file() && voisin_io::faiss::is_faiss(path)).then_some(path)
 }
 
+/// What an index without vectors is to be told of.
+pub fn empty_index(dirs: &[String]) -> String {
+    let name = several(dirs);
+    match faiss_file(dirs) {
+        Some(_) => format!("{name} holds no vectors; `voisin convert {name} DIR`, then `voisin add DIR --base FILE` fills it"),
+        None => format!("{name} holds no vectors; `voisin add {name} --base FILE` fills it"),
+    }
+}
+
 /// What to call the indexes of some folders in a line.
 pub fn several(dirs: &[String]) -> String {
     match dirs {

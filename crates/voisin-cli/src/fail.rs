@@ -109,6 +109,9 @@ fn hint(e: &Error) -> String {
         },
         Error::Format { path, .. } if path.is_dir() => "name another folder, or the files that are meant".into(),
         Error::Format { path, .. } if path.to_string_lossy().contains(['*', '?', '{']) => "check the folder and the name".into(),
+        Error::Format { path, .. } if path.is_file() && voisin_io::faiss::is_faiss(path) => {
+            "write it with FAISS as an index that is read (README, \"Files of FAISS\"), or build one of the vectors".into()
+        }
         Error::Format { path, .. } if path.is_file() => format!("`voisin info {}` shows what the file holds", path.display()),
         Error::Format { .. } => "`voisin info FILE` shows what a file holds".into(),
         Error::Param { name, expected, .. } if name == "index" && expected.contains("--") => {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use voisin_io::{expand_indexes, inspect};
 
 use crate::build::targets;
-use crate::common::{Context, faiss_file, open_indexes, several};
+use crate::common::{Context, empty_index, faiss_file, open_indexes, several};
 use crate::fail::Result;
 use crate::outcome::{Outcome, Seconds, bytes, count, things};
 
@@ -76,6 +76,9 @@ fn index(dirs: &[String], o: &mut Outcome) -> Result<()> {
     let why = i.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
     o.line(format!("spec     {}{why}", i.spec));
     o.line(format!("vectors  {} x {}, {}", count(i.n), i.d, i.metric));
+    if i.n == 0 {
+        o.line(empty_index(dirs));
+    }
     if let Some(layer) = &i.layer {
         o.line(format!("adapted  by {layer}: `search` and `add` take it as --adapt"));
     }

@@ -60,7 +60,7 @@ pub struct Search {
     #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "id", conflicts_with = "id")]
     queries: Vec<String>,
     /// Search for the neighbours of a stored vector
-    #[arg(long, num_args = 1.., value_name = "ID")]
+    #[arg(long, num_args = 1.., value_name = "ID", allow_negative_numbers = true)]
     id: Vec<String>,
     /// Neighbours for each query
     #[arg(short, default_value_t = 10)]
@@ -159,7 +159,8 @@ impl Search {
         let params = self.params(&index, cx)?;
         let lists = index.partition().nlist();
         let compared = params.filter.as_ref().is_some_and(|f| f.is_small());
-        if self.nprobe.is_none() && self.mass.is_none() && self.recall.is_none() && lists > 1 && !compared {
+        let many = lists > 1 && !compared && !index.is_empty();
+        if self.nprobe.is_none() && self.mass.is_none() && self.recall.is_none() && many {
             let more = "--nprobe visits more and finds more, --recall 0.95 as many as that takes";
             cx.screen.say(&format!("visiting {} of {} lists; {more}", params.nprobe.min(lists), count(lists as u64)));
         }
@@ -443,6 +444,7 @@ impl Search {
         if short > 0 {
             o.set("short_rows", short);
             let why = match few {
+                Some(0) if self.allow.is_none() && self.deny.is_none() => no_vectors(&self.dirs),
                 Some(few) => format!(": {} vectors may be found", count(few)),
                 None if all => String::new(),
                 None => ": visit more lists".into(),
@@ -450,6 +452,11 @@ impl Search {
             o.line(format!("{} fewer than {} neighbours{why}", queries_have(short as u64), self.k));
         }
     }
+}
+
+/// What to say of an index without vectors, after the fact that nothing was found.
+fn no_vectors(dirs: &[String]) -> String {
+    format!(": {}", crate::common::empty_index(dirs))
 }
 
 /// For each query the number of the vector with its name, or with its row number where there are no names.

@@ -118,7 +118,14 @@ fn a_value_that_is_no_number_and_an_id_that_stands_twice_are_refused() {
     map.copy_within(at + 8..at + 16, at);
     assert!(refused(&map).contains("stands twice"));
     map[at..at + 8].copy_from_slice(&(-1i64).to_le_bytes());
-    assert!(refused(&map).contains("id -1"));
+    assert!(refused(&map).contains("the id -1, which FAISS itself answers where it finds nothing"));
+    map[at..at + 8].copy_from_slice(&(-2i64).to_le_bytes());
+    load_bytes(Path::new(X), &map, &dir.path().join("negative"), &Quiet).unwrap();
+    let id = map[at - 8..at].to_owned();
+    map[at + 8..at + 16].copy_from_slice(&id);
+    let e = refused(&map);
+    let id = i64::from_le_bytes(id.try_into().unwrap()).to_string();
+    assert!(e.contains("stands twice") && e.contains(&id), "{e}");
 }
 
 #[test]

@@ -200,6 +200,10 @@ impl Job<'_> {
         made(&at)?;
         let index = Index::open(&at)?;
         self.suits(index.metric(), index.dim(), d)?;
+        if let (true, What::File(file, _)) = (index.is_empty(), &self.what) {
+            let message = crate::common::empty_index(&[file.display().to_string()]);
+            return Err(Fail::data(message, "measure it once it is filled"));
+        }
         let build_seconds = clock.elapsed().as_secs_f64();
         let bytes_per_vector = index.info().bytes_per_vector;
         let (mut points, mut beyond) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use voisin::{Error, Index, Matrix, SearchParams, Source, Watch};
 use voisin_io::AtomicFile;
 
 use super::{Asked, Search};
-use crate::common::{AdaptArgs, Context, check_folder, check_k, open_indexes, open_queries, refuse_same, several};
+use crate::common::{AdaptArgs, Context, check_folder, check_k, empty_index, open_indexes, open_queries, refuse_same, several};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count};
 
@@ -194,6 +194,9 @@ impl Search {
             o.set("explanation", serde_json::from_str::<serde_json::Value>(&text).map_err(wrong)?);
         }
         o.line(report(told, query).trim_end());
+        if told.n == 0 {
+            o.line(empty_index(&self.dirs));
+        }
         if let Some(file) = self.how.file() {
             o.line(format!("written to {}", file.display()));
         }

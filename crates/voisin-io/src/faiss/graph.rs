@@ -36,7 +36,15 @@ fn made(graph: &super::tree::Graph<'_>, storage: &Node<'_>, head: Head, ids: Opt
     if head.n > 0 && graph.max_level + 1 != top as i32 {
         return Err(format!("an entry point on {top} levels where the highest is {}", graph.max_level));
     }
-    let ids = ids.map(|ids| longs(ids).map(plain::id).collect::<Read<Vec<u64>>>()).transpose()?;
+    let ids = ids.map(|ids| longs(ids).map(number).collect::<Read<Vec<u64>>>()).transpose()?;
     let ef = usize::try_from(graph.ef).unwrap_or(1);
     Graph::new(Matrix::new(floats(values), head.d), edges, ids, metric, ef)
+}
+
+/// An id of a graph.
+fn number(found: u64) -> Read<u64> {
+    match plain::id(found)? {
+        id if (id as i64) < 0 => Err(format!("the id {} of a graph, whose ids are read from 0 on", id as i64)),
+        id => Ok(id),
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Nothing is learned again: centroids, codebooks, ranges and maps are taken as they are, codes keep their bytes. Flat, IVFFlat,
 //! IVFPQ, IVFScalarQuantizer, PQ, SQ, and around them PreTransform, IDMap and Refine(Flat) become an index with its words;
-//! HNSW over Flat or SQ is searched through its own graph. Distances are reported as everywhere here: the root of FAISS's
-//! squared L2.
+//! HNSW over Flat is searched through its own graph. Negative ids (hashes) become strings. Distances are reported as everywhere
+//! here: the root of FAISS's squared L2.
 //!
 //! # Source
 //! The layout of the files (a code of four characters, then fields, little-endian), as FAISS 1.15 writes them. A file is data:

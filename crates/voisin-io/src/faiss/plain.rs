@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 
 use voisin::index::{Portable, PortableCode, PortableList};
-use voisin::{Matrix, Metric, PartitionSpec, RefineSpec, ScalarKind, Score, Spec, TransformSpec, Unit};
+use voisin::{Matrix, Metric, PartitionSpec, RefineSpec, ScalarKind, Score, Spec, StringIds, TransformSpec, Unit};
 
 use super::bytes::{Read, floats, ints, longs};
 use super::tree::*;
 
-/// Most values of a map.
-const MAP: usize = 1 << 28;
+/// Most values of a map that stands in a file as less: a mean, dimensions that are taken, a product of maps. Kept in f64.
+const MADE: usize = 1 << 24;
 
 /// What stands around an index that holds vectors.
 #[derive(Default)]
 struct Around<'a> {
+    /// As they stand there: negative ones are large.
     ids: Option<Vec<u64>>,
     refine: Option<(&'a [u8], f32)>,
     maps: Vec<Map<'a>>,
@@ -22,7 +23,7 @@ struct Around<'a> {
 /// The arrays of an index without a graph.
 pub(super) fn portable(node: Node<'_>) -> Read<Portable<'_>> {
     let outer = node.head();
-    let (around, core) = peel(node)?;
+    let (mut around, core) = peel(node)?;
     let head = core.head();
     if !head.trained || !outer.trained {
         return Err("it is not trained; train it with FAISS first (adding vectors can wait)".into());
@@ -43,10 +44,12 @@ pub(super) fn portable(node: Node<'_>) -> Read<Portable<'_>> {
         None => PartitionSpec::One,
         Some((nlist, _)) => PartitionSpec::KMeans { nlist: *nlist },
     };
-    let refine = around.refine.map(|_| RefineSpec::Flat);
-    if refine.is_some() && score == Score::Flat && transform.is_none() {
-        return Err("a refinement of plain vectors, which changes nothing; take the index inside".into());
+    if score == Score::Flat && transform.is_none() {
+        // plain vectors are ranked by themselves already
+        around.refine = None;
     }
+    let refine = around.refine.map(|_| RefineSpec::Flat);
+    let (lists, strings) = named(lists(codes, head.n, &around)?);
     Ok(Portable {
         spec: Spec { transform, partition, router: false, score, refine },
         metric,
@@ -57,7 +60,8 @@ pub(super) fn portable(node: Node<'_>) -> Read<Portable<'_>> {
         code,
         nprobe,
         refine_factor: around.refine.map(|r| (r.1.ceil() as usize).clamp(1, 1 << 20)),
-        lists: lists(codes, head.n, &around)?,
+        lists,
+        strings,
         refine: around.refine.map(|r| r.0),
     })
 }
@@ -96,8 +100,27 @@ fn peel(mut node: Node<'_>) -> Read<(Around<'_>, Node<'_>)> {
     }
 }
 
+/// An id, negative ones as they stand there.
 pub(super) fn id(found: u64) -> Read<u64> {
-    if found < i64::MAX as u64 { Ok(found) } else { Err(format!("the id {}; ids from 0 on are read", found as i64)) }
+    match found as i64 {
+        -1 => Err("the id -1, which FAISS itself answers where it finds nothing; give this vector another id".into()),
+        i64::MAX => Err(format!("the id {found}, the largest number; give this vector another id")),
+        _ => Ok(found),
+    }
+}
+
+/// Negative ids (hashes) are strings here, like all ids beside them; what stands for them keeps their order.
+fn named(mut lists: Vec<PortableList<'_>>) -> (Vec<PortableList<'_>>, Option<StringIds>) {
+    let mut all: Vec<i64> = lists.iter().flat_map(|l| &l.ids).map(|id| *id as i64).collect();
+    if all.iter().all(|id| *id >= 0) {
+        return (lists, None);
+    }
+    all.sort_unstable();
+    // an id that stands twice is one string, and refused with its name
+    all.dedup();
+    let place = |id: &mut u64| *id = all.partition_point(|x| *x < *id as i64) as u64;
+    lists.iter_mut().for_each(|l| l.ids.iter_mut().for_each(place));
+    (lists, Some(all.iter().map(i64::to_string).collect()))
 }
 
 pub(super) fn metric(found: i32) -> Read<Metric> {
@@ -107,6 +130,10 @@ pub(super) fn metric(found: i32) -> Read<Metric> {
         2 => "L1",
         3 => "Linf",
         4 => "Lp",
+        20 => "Canberra",
+        21 => "BrayCurtis",
+        22 => "JensenShannon",
+        23 => "Jaccard",
         _ => return Err(format!("metric {found}; inner product (0) and L2 (1) are read")),
     };
     Err(format!("metric {name}; inner product and L2 are read"))
@@ -142,6 +169,13 @@ fn scored(code: &Code<'_>, d: usize) -> Read<(Score, PortableCode)> {
     Ok((Score::Scalar(kind), PortableCode::Ranges { low, step }))
 }
 
+fn bounded(d_in: usize, d_out: usize) -> Read<()> {
+    match d_in.checked_mul(d_out) {
+        Some(size) if size <= MADE => Ok(()),
+        _ => Err(format!("a map from {d_in} to {d_out} dimensions, made of several or of less; at most {MADE} values are")),
+    }
+}
+
 /// A map, in f64 while several become one.
 struct Affine {
     d_in: usize,
@@ -153,8 +187,8 @@ struct Affine {
 impl Affine {
     fn of(map: &Map<'_>) -> Read<Option<Affine>> {
         let (d_in, d_out) = map.dims();
-        if d_in.checked_mul(d_out).is_none_or(|size| size > MAP) {
-            return Err(format!("a map from {d_in} to {d_out} dimensions, which is too large"));
+        if !matches!(map, Map::Linear { .. } | Map::Unit { .. }) {
+            bounded(d_in, d_out)?;
         }
         let unit = |d: usize| (0..d * d).map(|i| if i % (d + 1) == 0 { 1.0 } else { 0.0 }).collect();
         let wide = |bytes: &[u8]| -> Vec<f64> { floats(bytes).iter().map(|x| *x as f64).collect() };
@@ -179,8 +213,9 @@ impl Affine {
     }
 
     /// First `self`, then `next`.
-    fn then(&self, next: &Affine) -> Affine {
+    fn then(&self, next: &Affine) -> Read<Affine> {
         let (d_in, d_out) = (self.d_in, next.d_out);
+        bounded(d_in, d_out)?;
         let (mut weights, mut bias) = (vec![0.0; d_in * d_out], next.bias.clone());
         for (o, row) in weights.chunks_exact_mut(d_in).enumerate() {
             let factors = &next.weights[o * next.d_in..(o + 1) * next.d_in];
@@ -189,7 +224,7 @@ impl Affine {
                 row.iter_mut().zip(inner).for_each(|(w, x)| *w += f * x);
             }
         }
-        Affine { d_in, d_out, weights, bias }
+        Ok(Affine { d_in, d_out, weights, bias })
     }
 
     fn arrays(&self) -> (Matrix, Vec<f32>) {
@@ -209,7 +244,7 @@ fn transform(maps: &[Map<'_>], score: Score) -> Read<(Option<TransformSpec>, Arr
             (None, Some(_)) => after = true,
             (Some(_), _) if after => return Err("a map after a map to unit length".into()),
             (Some(map), None) => all = Some(map),
-            (Some(map), Some(first)) => all = Some(first.then(&map)),
+            (Some(map), Some(first)) => all = Some(first.then(&map)?),
         }
     }
     let Some(map) = all else { return Ok((before.then_some(TransformSpec::Unit), None)) };
@@ -235,7 +270,9 @@ fn lists<'a>(codes: Codes<'a>, n: u64, around: &Around<'_>) -> Read<Vec<Portable
     let one = |list: usize, places: Vec<u64>, codes: &'a [u8]| -> Read<PortableList<'a>> {
         let known = |p: &u64| match &around.ids {
             None => Ok(*p),
-            Some(ids) => ids.get(*p as usize).copied().ok_or_else(|| format!("a vector numbered {p} among {}", ids.len())),
+            Some(ids) => {
+                ids.get(*p as usize).copied().ok_or_else(|| format!("a vector numbered {} among {}", *p as i64, ids.len()))
+            }
         };
         let ids = places.iter().map(known).collect::<Read<_>>()?;
         let refine = if around.refine.is_some() { places } else { vec![] };

@@ -46,21 +46,22 @@ fn index<'a>(c: &mut Cursor<'a>, depth: usize) -> Read<Node<'a>> {
 
 fn unknown(code: [u8; 4]) -> Wrong {
     let what = match &code {
-        b"IHNp" | b"IHN2" | b"IHc2" | b"IHNc" => {
-            "a graph over product codes or of another kind; graphs over Flat and SQ are read"
-        }
+        b"IHNp" | b"IHN2" | b"IHc2" | b"IHNc" => "a graph over product codes or of another kind; HNSW over Flat is read",
         b"IvFl" | b"IvFL" | b"IvPQ" | b"IvSQ" => "an index of FAISS before 1.3; read and write it once with a newer FAISS",
         b"IwPf" | b"IPfs" | b"IwQf" => "a fast-scan index; write it without \"fs\", as IVF...,PQ...x4",
         b"IwQR" => "an IVFPQR index; IVFPQ with Refine(Flat) is read",
         b"Imiq" => "an inverted multi-index as quantiser; IVF with centroids is read",
         b"IBxF" | b"IBwF" | b"IBHf" | b"IBMp" => "a binary index; vectors of numbers are read",
-        b"IxLS" | b"IxHe" | b"IxHE" => "an LSH index",
-        b"IxRQ" | b"IxLs" | b"IwRQ" | b"IwLS" => "an additive quantiser",
+        b"IxHe" | b"IxHE" => "an LSH index; build one of the vectors here, such as --index RaBitQ4",
+        b"IxRQ" | b"IxRq" | b"IxLS" | b"IxLs" | b"IxPR" | b"IxPL" | b"IwRQ" | b"IwLS" | b"IwPR" | b"IwPL" => {
+            "an additive quantiser; PQ and IVFPQ are read"
+        }
+        b"Ix2L" | b"IxLa" => "codes of a kind that is not read; PQ and SQ are",
         b"Iwrq" | b"Irbq" | b"Ixrq" | b"Iwrr" | b"Iwrf" => {
             "a RaBitQ index, whose codes are others than RaBitQ's here: build it from the vectors"
         }
         b"INSf" | b"INSG" | b"INNf" => "an NSG or NNDescent graph; HNSW is read",
-        b"IwDd" => "a deduplicated index",
+        b"IwFd" | b"IwDd" => "a deduplicated index; IVF,Flat is read",
         b"ISpl" | b"IShd" | b"IxSS" => "shards; merge them with FAISS first",
         _ => {
             return format!("{:?} is no index that is read (Flat, IVF, PQ, SQ, transforms, IDMap, Refine, HNSW are)", name(code));
@@ -136,8 +137,9 @@ fn lists<'a>(c: &mut Cursor<'a>, ivf: &Ivf<'_>, size: u64) -> Read<Vec<List<'a>>
         b"il00" => return if ivf.head.n == 0 { Ok(vec![]) } else { Err("its lists are not in the file".into()) },
         b"ilar" => {}
         b"ilod" => {
-            return Err("its lists are in another file (\"ilod\"); write it with FAISS after \
-                        faiss.read_index(name, faiss.IO_FLAG_READ_ONLY) and index.replace_invlists(ArrayInvertedLists)"
+            return Err("its lists are in another file (\"ilod\"); with FAISS: \
+                        lists = faiss.ArrayInvertedLists(index.nlist, index.code_size); \
+                        index.invlists.copy_subset_to(lists, 0, 0, 2**62); index.replace_invlists(lists); then write it"
                 .into());
         }
         _ => return Err(format!("{:?} is no kind of lists that is read (\"ilar\" is)", name(code))),

@@ -10,21 +10,23 @@ use crate::AtomicFile;
 /// Writes an index as a file of FAISS.
 ///
 /// Flat, IVF,Flat, IVF,PQ, IVF,SQ, PQ and SQ with their transforms; ids that are not 0..n-1 go into an IDMap where there are no
-/// lists. Under cosine, which FAISS does not have, vectors are written at unit length, under L2 behind a map to unit length: the
-/// order is the same, and FAISS's squared distances are 2 − 2 cos. Memory: all codes and ids.
+/// lists. String ids are written where all of them are numbers (hashes, negative ones too). Under cosine, which FAISS does not
+/// have, vectors are written at unit length, under L2 behind a map to unit length: the order is the same, and FAISS's squared
+/// distances are 2 − 2 cos. Memory: all codes and ids.
 ///
 /// # Errors
-/// [`Error::Param`] for an index that FAISS has no form for: learned lists, RaBitQ, Refine, string ids; what writing gives.
+/// [`Error::Param`] for an index that FAISS has no form for: learned lists, RaBitQ, Refine; [`Error::Id`] for an id that is no
+/// number; what writing gives.
 pub fn save(index: &Index, path: &Path) -> Result<u64> {
     let no =
         |what: &str| Err(Error::param("index", index.spec(), format!("{what}; Flat, IVF, PQ and SQ can be written for FAISS")));
     if index.spec().refine.is_some() {
         return no("refinement vectors have no place in the file");
     }
-    if index.has_string_ids() {
-        return no("ids are strings, and FAISS has numbers");
-    }
     let mut all = index.portable()?;
+    if index.has_string_ids() {
+        numbered(index, &mut all)?;
+    }
     let unit = all.metric == Metric::Cosine;
     if unit && all.spec.score == Score::Flat && all.map.is_none() {
         all.lists.iter_mut().for_each(|l| normalise(l, all.d));
@@ -33,6 +35,21 @@ pub fn save(index: &Index, path: &Path) -> Result<u64> {
     out.index(&all, unit)?;
     out.0.commit()?;
     Ok(out.1)
+}
+
+/// Puts the numbers that ids are strings of in their place.
+fn numbered(index: &Index, all: &mut Portable<'_>) -> Result<()> {
+    for id in all.lists.iter_mut().flat_map(|l| &mut l.ids) {
+        let text = index.string_id(*id)?.unwrap_or_default();
+        match text.parse::<i64>().ok().filter(|n| *n != -1 && n.to_string() == text) {
+            Some(number) => *id = number as u64,
+            None => {
+                let what = "is no number as FAISS has them (64 bits with a sign; -1 is its answer where it finds nothing)";
+                return Err(Error::Id { id: text.to_string(), what: what.into() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn normalise(list: &mut PortableList<'_>, d: usize) {
@@ -258,7 +275,7 @@ impl Out {
 fn sorted(all: &Portable<'_>) -> Vec<(u64, usize, usize)> {
     let rows = all.lists.iter().enumerate().flat_map(|(l, list)| list.ids.iter().enumerate().map(move |(r, id)| (*id, l, r)));
     let mut rows: Vec<(u64, usize, usize)> = rows.collect();
-    rows.sort_unstable();
+    rows.sort_unstable_by_key(|r| (r.0 as i64, r.1, r.2));
     rows
 }
 

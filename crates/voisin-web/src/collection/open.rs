@@ -93,7 +93,12 @@ fn kind(paths: &[String]) -> Result<Found<'_>, WebError> {
 
 fn faiss_file<'a>(from: &'a CollectionSpec, path: &Path, watch: &dyn Watch) -> Result<Opening<'a>, WebError> {
     let Some(graph) = faiss::open_graph(path)? else {
-        return Opening::of_index(from, faiss::open(path, watch)?);
+        let mut opening = Opening::of_index(from, faiss::open(path, watch)?)?;
+        if opening.total == 0 {
+            let how = format!("`voisin convert {} DIR`, then `voisin add DIR --base FILE` fills it", path.display());
+            opening.notes.push(format!("the index holds no vectors; {how}"));
+        }
+        return Ok(opening);
     };
     let n = graph.len() as u64;
     let numbers: Vec<u64> = graph.ids().map_or_else(|| (0..n).collect(), <[u64]>::to_vec);

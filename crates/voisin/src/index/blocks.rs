@@ -171,6 +171,11 @@ impl Blocks {
         })
     }
 
+    /// Whether there is such a block.
+    pub(super) fn has(&self, tag: &Tag) -> bool {
+        self.entries.iter().any(|e| &e.tag == tag)
+    }
+
     fn bytes_of(&self, e: &Entry) -> &[u8] {
         &self.map[e.offset as usize..(e.offset + e.len) as usize]
     }

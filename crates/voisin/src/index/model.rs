@@ -7,6 +7,7 @@
 //! | `map` | the transform: weight, bias |
 //! | `router` | the router, where the spec has one: f32 lift, what was taken off each logit, rows of the layer |
 //! | `centres` | f32, a row a list, where codes are relative to centres that the spec does not imply |
+//! | `storing` | u64 1, only where vectors are stored in the list that they would visit first under ip (lists of FAISS) |
 //! | `codec`, `refine` | what the code and the refinement were trained to |
 
 use super::blocks::{BlockWriter, Blocks};
@@ -31,6 +32,7 @@ const CENTRES: &[u8; 8] = b"centres\0";
 const CODEC: &[u8; 8] = b"codec\0\0\0";
 const REFINE: &[u8; 8] = b"refine\0\0";
 const ROUTER: &[u8; 8] = b"router\0\0";
+const STORING: &[u8; 8] = b"storing\0";
 const BLOCKS: usize = 8;
 /// Most dimensions of anything.
 const MOST: u64 = 1 << 24;
@@ -136,7 +138,9 @@ impl Model {
 /// Writes a model of vectors of `d` dimensions as `dir/file`.
 pub(super) fn save(model: &Model, d: usize, dir: &Path, file: &str) -> Result<FileEntry> {
     let router = model.partition.router();
-    let mut w = BlockWriter::create(&dir.join(file), MAGIC, BLOCKS + router.is_some() as usize)?;
+    let as_routed = matches!(model.partition.stored(), Partition::KMeans(c) if c.is_stored_as_routed());
+    let more = router.is_some() as usize + as_routed as usize;
+    let mut w = BlockWriter::create(&dir.join(file), MAGIC, BLOCKS + more)?;
     w.block(SIZES, bytemuck::cast_slice(&[d as u64, model.code_d(d) as u64]))?;
     let layers: Vec<(&Matrix, &[f32])> = match model.partition.stored() {
         Partition::One | Partition::Routed(_) => vec![],
@@ -165,6 +169,9 @@ pub(super) fn save(model: &Model, d: usize, dir: &Path, file: &str) -> Result<Fi
         w.begin(ROUTER)?;
         [&[r.lift()], r.prior(), r.rows().data()].iter().try_for_each(|v| w.put(bytemuck::cast_slice(v)))?;
         w.end();
+    }
+    if as_routed {
+        w.block(STORING, &1u64.to_le_bytes())?;
     }
     let (bytes, digest) = w.finish()?;
     Ok(FileEntry { file: file.to_owned(), bytes, digest: Digest(digest) })
@@ -252,7 +259,8 @@ fn load_partition(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: 
     let partition = match (&spec.partition, shape) {
         (PartitionSpec::One, []) => Partition::One,
         (PartitionSpec::KMeans { .. } | PartitionSpec::Paired { .. }, [one]) => {
-            Partition::KMeans(Centroids::new(take(one), metric))
+            let centroids = Centroids::new(take(one), metric);
+            Partition::KMeans(if as_routed(blocks, &wrong)? { centroids.stored_as_routed() } else { centroids })
         }
         (PartitionSpec::Learned { .. }, layers) => {
             let layers = layers.iter().map(|l| {
@@ -268,6 +276,15 @@ fn load_partition(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: 
         return Err(wrong(&format!("{} lists where the spec says {}", partition.nlist(), spec.nlist())));
     }
     Ok(partition)
+}
+
+/// Whether vectors are stored in the list that they would visit first.
+fn as_routed(blocks: &Blocks, wrong: &impl Fn(&str) -> Error) -> Result<bool> {
+    match blocks.has(STORING).then(|| blocks.checked_values(STORING, 1)).transpose()? {
+        None => Ok(false),
+        Some([1u64]) => Ok(true),
+        Some(_) => Err(wrong("vectors are stored by a rule that is not known; a newer voisin may know it")),
+    }
 }
 
 fn load_router(blocks: &Blocks, path: &Path, spec: &Spec, metric: Metric, d: usize) -> Result<Router> {

@@ -14,7 +14,7 @@ use super::{Index, opened};
 use crate::encode::Codec;
 use crate::partition::{Centroids, Partition};
 use crate::transform::Linear;
-use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Spec, Watch};
+use crate::{Error, Matrix, Metric, PartitionSpec, RefineSpec, Result, Score, Spec, StringIds, Watch};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::path::Path;
@@ -76,6 +76,8 @@ pub struct Portable<'a> {
     pub refine_factor: Option<usize>,
     /// Lists that hold rows, ascending.
     pub lists: Vec<PortableList<'a>>,
+    /// Where ids are strings: string i is what the id i of a list stands for.
+    pub strings: Option<StringIds>,
     /// Vectors that candidates are ranked again by: f32, little-endian, d a row.
     pub refine: Option<&'a [u8]>,
 }
@@ -89,6 +91,15 @@ impl Portable<'_> {
     /// Dimensions of what is coded.
     fn code_d(&self) -> usize {
         self.map.as_ref().map_or(self.d, |m| m.0.n())
+    }
+
+    fn id_kind(&self) -> IdKind {
+        if self.strings.is_some() { IdKind::Strings } else { IdKind::Numbers }
+    }
+
+    /// The id of a row as people know it.
+    fn id_text(&self, id: u64) -> String {
+        self.strings.as_ref().filter(|s| id < s.len() as u64).map_or_else(|| id.to_string(), |s| s.get(id as usize).to_owned())
     }
 
     fn check(&self, name: &str) -> Result<()> {
@@ -124,7 +135,8 @@ impl Portable<'_> {
         let map = self.map.as_ref().map(|(w, b)| Linear::new(w.clone(), b.clone()));
         let partition = match &self.centroids {
             None => Partition::One,
-            Some(c) => Partition::KMeans(Centroids::new(c.clone(), self.metric)),
+            // what is added later goes where the other program would put it
+            Some(c) => Partition::KMeans(Centroids::new(c.clone(), self.metric).stored_as_routed()),
         };
         let mut model = Model::new(&self.spec, map, partition);
         model.codec = self.codec().map_err(|what| Error::format(name, what))?;
@@ -171,9 +183,13 @@ fn distinct(name: &str, index: &Portable<'_>) -> Result<()> {
     let mut ids: Vec<u64> = index.lists.iter().flat_map(|l| l.ids.iter().copied()).collect();
     ids.par_sort_unstable();
     if let Some(twice) = ids.windows(2).find(|w| w[0] == w[1]) {
-        return Err(Error::Id { id: twice[0].to_string(), what: format!("stands twice in {name}; here an id is one vector") });
+        let id = index.id_text(twice[0]);
+        return Err(Error::Id { id, what: format!("stands twice in {name}; here an id is one vector") });
     }
     match ids.last() {
+        Some(last) if index.strings.as_ref().is_some_and(|s| *last >= s.len() as u64) => {
+            Err(Error::format(name, format!("{} strings for an id {last}", index.strings.as_ref().map_or(0, StringIds::len))))
+        }
         Some(last) if *last >= i64::MAX as u64 => Err(Error::Id { id: last.to_string(), what: "too large a number".into() }),
         _ if ids.len() >= u32::MAX as usize => Err(Error::format(name, "more than 2^32 vectors")),
         _ => Ok(()),
@@ -185,7 +201,7 @@ fn write(dir: &Path, name: &str, index: &Portable<'_>, model: Model, watch: &dyn
     let generation = journal.generation;
     let file = if generation == 1 { "model.vsn".to_owned() } else { format!("model.{generation:05}.vsn") };
     let entry = model::save(&model, index.d, dir, &file)?;
-    let shape = Shape { d: index.d, nlist: index.spec.nlist(), metric: index.metric, ids: IdKind::Numbers };
+    let shape = Shape { d: index.d, nlist: index.spec.nlist(), metric: index.metric, ids: index.id_kind() };
     let mut segments = Vec::new();
     if index.rows() > 0 {
         watch.begin("store", index.rows(), "vectors");
@@ -216,7 +232,7 @@ fn write(dir: &Path, name: &str, index: &Portable<'_>, model: Model, watch: &dyn
         made_by: None,
         d: index.d,
         n: index.rows(),
-        ids: IdKind::Numbers,
+        ids: index.id_kind(),
         next_id: last.map_or(0, |l| l + 1),
         generation,
         model: entry,
@@ -256,10 +272,13 @@ fn push(
         });
         let bad = made.enumerate().find_first(|m| !m.1).map(|m| m.0);
         if let Some(i) = bad {
-            return Err(Error::format(name, format!("the vector with id {} has a value that is no number", ids[i])));
+            return Err(Error::format(
+                name,
+                format!("the vector with id {} has a value that is no number", index.id_text(ids[i])),
+            ));
         }
         for (id, record) in ids.iter().zip(records.chunks_exact(bytes)) {
-            writer.push(*id, record, None)?;
+            writer.push(*id, record, index.strings.as_ref().map(|s| s.get(*id as usize)))?;
         }
         watch.advance(ids.len() as u64);
     }
@@ -293,7 +312,12 @@ fn refine(writer: &mut SegmentWriter<'_>, name: &str, index: &Portable<'_>, all:
         let finite = |r: &[u8]| r.chunks_exact(4).all(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite());
         match record {
             Some(record) if finite(record) => writer.push_refine(record)?,
-            _ => return Err(Error::format(name, format!("the vector with id {id} has no refinement vector of numbers"))),
+            _ => {
+                return Err(Error::format(
+                    name,
+                    format!("the vector with id {} has no refinement vector of numbers", index.id_text(*id)),
+                ));
+            }
         }
     }
     Ok(())
@@ -302,7 +326,8 @@ fn refine(writer: &mut SegmentWriter<'_>, name: &str, index: &Portable<'_>, all:
 impl Index {
     /// The index as plain arrays. Memory: all ids and codes.
     ///
-    /// Deleted rows are left out; rows of a list come by segment. String ids are left out: numbers stand for them.
+    /// Deleted rows are left out; rows of a list come by segment. Strings are left out: ids are the numbers that stand for them
+    /// ([`Index::string_id`]).
     ///
     /// # Errors
     /// Learned partitions and RaBitQ, which have no such form; damaged files.
@@ -351,6 +376,7 @@ impl Index {
             nprobe: opened.manifest.nprobe,
             refine_factor: opened.manifest.refine,
             lists,
+            strings: None,
             refine: None,
             spec,
         })

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 /// Queries that meet a block of centroids while it is in the cache.
 const UNIT: usize = 16;
 
-/// k centroids; a vector belongs to the nearest one in L2.
+/// k centroids; a vector belongs to the nearest one in L2, or, in an index of another program, to the one it would visit first.
 ///
 /// Under ip a query visits the lists whose centroids have the largest dot product with it (as FAISS does), otherwise the
 /// nearest. Under cosine vectors and queries are expected at unit length. Order and scores are those of f32, found by 8-bit
@@ -20,6 +20,7 @@ const UNIT: usize = 16;
 pub struct Centroids {
     matrix: Matrix,
     metric: Metric,
+    as_routed: bool,
     prepared: Arc<Prepared>,
 }
 
@@ -49,7 +50,18 @@ impl Centroids {
     /// Takes k x d centroids; cost: a copy of k x d bytes, and for many centroids a small k-means of them.
     pub fn new(matrix: Matrix, metric: Metric) -> Centroids {
         let route = Search::new(matrix.view(), metric);
-        Centroids { matrix, metric, prepared: Arc::new(Prepared { route, nearest: OnceLock::new() }) }
+        Centroids { matrix, metric, as_routed: false, prepared: Arc::new(Prepared { route, nearest: OnceLock::new() }) }
+    }
+
+    /// The same centroids, by which a vector is stored in the list that a query of its values visits first: under ip the
+    /// one of the largest dot product. So do other programs (FAISS), whose lists are added to by their own rule.
+    pub(crate) fn stored_as_routed(self) -> Centroids {
+        Centroids { as_routed: true, ..self }
+    }
+
+    /// Whether vectors are stored by another rule than the nearest in L2.
+    pub(crate) fn is_stored_as_routed(&self) -> bool {
+        self.as_routed && self.metric == Metric::Ip
     }
 
     /// The centroids, k x d.
@@ -78,6 +90,9 @@ impl Centroids {
 
     pub(crate) fn assign(&self, block: Vectors<'_>) -> Vec<u32> {
         assert_eq!(block.d(), self.d(), "vectors and centroids have the same dimensions");
+        if self.is_stored_as_routed() {
+            return self.search(block, 1, ROUTE).lists;
+        }
         let centroids = self.matrix.view();
         let search = match self.metric {
             Metric::Ip => self.prepared.nearest.get_or_init(|| Search::new(centroids, Metric::L2)),

@@ -38,7 +38,8 @@ use crate::Vectors;
 pub enum Partition {
     /// Everything in one list.
     One,
-    /// The list of the nearest centroid (L2), of k-means or of paired k-means.
+    /// The list of the nearest centroid (L2; of the largest dot product where an index of another program under ip says so),
+    /// of k-means or of paired k-means.
     KMeans(Centroids),
     /// The list that a model finds most probable.
     Learned(Mlp),
