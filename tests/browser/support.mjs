@@ -137,8 +137,10 @@ export function texts(n = 60, spec = null) {
     join(folder, "texts.txt"),
     Array.from({ length: n }, (_, i) => `${things[i % 4]}, the ${i}th of its kind, written <b>plainly</b>\n`).join(""),
   );
-  if (spec) voisin("build", "--base", join(folder, "texts.npy"), "-o", join(folder, "index"), "--index", spec);
-  return [join(folder, spec ? "index" : "texts.npy"), "--texts", join(folder, "texts.txt")];
+  const [vectors, index, words] = ["texts.npy", "index", "texts.txt"].map((name) => join(folder, name));
+  if (!spec) return [vectors, "--texts", words];
+  voisin("build", "--base", vectors, "-o", index, "--index", spec);
+  return [index, "--texts", words, "--features", vectors];
 }
 
 /**

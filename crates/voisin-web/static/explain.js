@@ -96,16 +96,10 @@ function steps(ctx, told) {
 
 /** What is said where a class is so small that all of it was compared. @param {import("./app.js").Context} ctx @param {any} told */
 function wholeClass(ctx, { counts, nlist: lists }) {
-  const { label } = ctx.place;
-  const size = ctx.facts.classes.find((/** @type {any} */ one) => one.label === label)?.count ?? counts.scanned;
-  // The item that is asked with is left out.
-  const other = size > counts.scanned ? " other" : "";
-  const what = plural(counts.scanned, `${other} item`.trim());
-  const all =
-    counts.scanned === 1
-      ? `The one${other} item of \u201c${label}\u201d was`
-      : `All ${what} of \u201c${label}\u201d were`;
-  return `${all} compared, so no lists were chosen${lists > 1 ? `: in a class this small that takes less time than visiting some of the ${plural(lists, "list")}` : ""}.`;
+  const which = `of \u201c${ctx.place.label}\u201d`;
+  const all = counts.scanned === 1 ? `The one item ${which} was` : `All ${count(counts.scanned)} items ${which} were`;
+  const why = lists > 1 ? ": in a class this small that takes less time than choosing among lists" : "";
+  return `${all} compared, so no lists were chosen${why}.`;
 }
 
 /** @param {any} told */
