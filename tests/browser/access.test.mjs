@@ -2,10 +2,22 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { explanation, graph } from "./fixtures.mjs";
-import { choose, icons, page, results, serious, setUp, shoot, someItems, until } from "./support.mjs";
+import {
+  choose,
+  elsewhere,
+  faissFile,
+  iconLists,
+  icons,
+  page,
+  results,
+  serious,
+  setUp,
+  shoot,
+  someItems,
+  until,
+} from "./support.mjs";
 
-const world = setUp();
+const world = setUp(iconLists);
 
 /** Presses Tab until what has the focus is meant. */
 async function tabTo(tab, name, role) {
@@ -87,26 +99,11 @@ async function views(world) {
     ["start", "/", ".example"],
     ["results", at(0), ".content .card"],
     ["compare", at(0, "&view=compare"), ".pair .card"],
-    ["explain", at(0, "&view=explain"), ".story-step"],
-    ["graph", at(0, "&view=explain&label=places"), ".story-step"],
+    ["explain", at(0, "&nprobe=1&view=explain"), ".story-step"],
+    ["class", at(0, "&view=explain&label=places"), ".story-step"],
     ["forgotten", "/?q=qgone", ".message"],
     ["unknown", "/?c=none-such", ".message"],
   ];
-}
-
-/** The stories are fixtures, so that every part of the view is looked at. */
-async function withStories(tab, world) {
-  const { items, facts } = await someItems(world, 30);
-  const ids = items.map((item) => item.id);
-  await tab.route("**/api/explain", (route) => {
-    const asked = route.request().postDataJSON();
-    return route.fulfill({ json: (asked.label ? graph : explanation)(ids, facts, asked.map) });
-  });
-  await tab.route("**/api/collections", async (route) => {
-    const answer = await (await route.fetch()).json();
-    for (const one of answer.collections) one.asks.explain = null;
-    await route.fulfill({ json: answer });
-  });
 }
 
 // Each layout and each set of colours once.
@@ -119,7 +116,6 @@ for (const [scheme, device, width, height] of [
       world,
       "/",
       async (tab) => {
-        await withStories(tab, world);
         for (const [name, path, sign] of await views(world)) {
           await tab.goto(world.url + path);
           await tab.locator(sign).first().waitFor();
@@ -152,6 +148,18 @@ for (const [scheme, device, width, height] of [
       },
       { scheme, width, height, expected: /404/ },
     ));
+
+  test(`the walk through a graph: ${scheme}, ${device}`, () =>
+    elsewhere(world, faissFile("hnsw.index"), async (there) => {
+      const { at } = await someItems(there);
+      const look = async (tab) => {
+        await tab.locator(".hop").first().waitFor();
+        assert.deepEqual(await serious(tab), []);
+        assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+        await shoot(tab, `graph-${device}-${scheme}`);
+      };
+      await page(there, at(0, "&view=explain"), look, { scheme, width, height });
+    }));
 }
 
 test("moving pictures keep still for who wants that", async () => {
@@ -160,4 +168,25 @@ test("moving pictures keep still for who wants that", async () => {
     await tab.locator(".example").first().waitFor();
     assert.equal(await tab.evaluate(() => document.getAnimations().length), 0);
   });
+});
+
+test("the token can be given on the page that asks for it", async () => {
+  const token = "a-token-of-these-tests";
+  await elsewhere(world, [world.folder, "--token", token], (there) =>
+    page(
+      there,
+      "/?token=wrong-token",
+      async (tab) => {
+        await tab.getByRole("heading", { level: 1, name: "That is not the token" }).waitFor();
+        assert.deepEqual(await serious(tab), []);
+        assert.notEqual(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgba(0, 0, 0, 0)");
+        await shoot(tab, "token");
+        await tab.getByLabel("Token").fill(token);
+        await tab.keyboard.press("Enter");
+        await tab.getByRole("heading", { level: 1, name: "What looks like this?" }).waitFor();
+        assert.ok(!tab.url().includes("token"), tab.url());
+      },
+      { expected: /401/ },
+    ),
+  );
 });

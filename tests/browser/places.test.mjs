@@ -1,8 +1,9 @@
 // Every search is an address: reuse, back and forward, shared links, settings, the gallery.
 import assert from "node:assert/strict";
+import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { choose, icons, names, page, results, serve, setUp, someItems, until } from "./support.mjs";
+import { choose, elsewhere, icons, names, page, results, scratch, serve, setUp, someItems, until } from "./support.mjs";
 
 const world = setUp();
 
@@ -44,6 +45,82 @@ test("a shared link and a reload show the same, uploaded queries too", () =>
     await other.goto(tab.url());
     assert.deepEqual(await results(other), first);
   }));
+
+test("whoever is sent the link of an upload sees its picture too", () =>
+  page(world, "/", async (tab) => {
+    await choose(tab, join(icons, "apps", "accessories-calculator.png"));
+    await tab.getByRole("dialog").getByRole("button", { name: "Search", exact: true }).click();
+    const first = await results(tab);
+    const drawn = () => {
+      const img = document.querySelector(".query-picture img");
+      return img?.complete && img.naturalWidth > 0;
+    };
+    await until(tab, drawn);
+    // Another browser knows nothing of this one.
+    await page(world, tab.url().slice(world.url.length), async (other) => {
+      assert.deepEqual(await results(other), first);
+      await until(other, drawn);
+      assert.equal(
+        await other.locator(".query-picture img").evaluate((img) => `${img.naturalWidth} x ${img.naturalHeight}`),
+        await tab.locator(".query-picture img").evaluate((img) => `${img.naturalWidth} x ${img.naturalHeight}`),
+      );
+      await other.getByRole("heading", { level: 1, name: "An uploaded image" }).waitFor();
+    });
+  }));
+
+test("how many neighbours were wanted is remembered, and stands in the address", () =>
+  page(world, "/", async (tab, context) => {
+    await tab.locator(".example").first().click();
+    assert.equal((await results(tab)).length, 20);
+    const slider = tab.getByRole("slider", { name: "Neighbours" });
+    await slider.focus();
+    await slider.press("ArrowLeft");
+    await tab.waitForURL(/[?&]k=15(&|$)/);
+    const other = await context.newPage();
+    await other.goto(world.url);
+    await other.locator(".example").first().click();
+    await other.waitForURL(/[?&]k=15(&|$)/);
+    assert.equal((await results(other)).length, 15);
+    // An address that says nothing means the same to everybody.
+    const { at } = await someItems(world);
+    await other.goto(world.url + at(0));
+    assert.equal((await results(other)).length, 20);
+    await tab.getByRole("button", { name: "Reset" }).click();
+    await other.goto(world.url);
+    await other.locator(".example").first().click();
+    assert.equal((await results(other)).length, 20);
+  }));
+
+test("files of one name in two folders are told apart", async () => {
+  const folder = scratch();
+  for (const [to, from] of [
+    ["a", ["apps", "accessories-calculator.png"]],
+    ["b", ["places", "folder.png"]],
+  ]) {
+    mkdirSync(join(folder, to));
+    cpSync(join(icons, ...from), join(folder, to, "1.png"));
+  }
+  await elsewhere(world, [folder], (there) =>
+    page(there, "/", async (tab) => {
+      const cards = tab.locator("#main .card");
+      await cards.first().waitFor();
+      const saved = [];
+      for (const i of [0, 1]) {
+        await cards.nth(i).locator("button").click();
+        const [download] = await Promise.all([
+          tab.waitForEvent("download"),
+          tab.getByRole("dialog").getByRole("link", { name: "Download" }).click(),
+        ]);
+        saved.push([download.suggestedFilename(), readFileSync(await download.path())]);
+        await tab.keyboard.press("Escape");
+      }
+      assert.deepEqual(saved, [
+        ["a-1.png", readFileSync(join(folder, "a", "1.png"))],
+        ["b-1.png", readFileSync(join(folder, "b", "1.png"))],
+      ]);
+    }),
+  );
+});
 
 test("a query that the server has forgotten is said kindly", () =>
   page(

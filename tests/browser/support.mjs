@@ -71,7 +71,11 @@ export async function serve(args) {
 }
 
 /** A folder that is removed in the end. */
-export const scratch = () => mkdtempSync(join(tmpdir(), "voisin-page-"));
+export function scratch() {
+  const folder = mkdtempSync(join(tmpdir(), "voisin-page-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
 
 /** The icons and one file that is none. */
 export function iconFolder() {
@@ -90,10 +94,33 @@ export function iconLists(folder) {
   return [to("lists"), "--images", folder, "--features", to("icons.h5")];
 }
 
-/** Sixty texts with vectors of eight dimensions, as files: what `serve` is called with. */
-export function texts() {
+/** The icons by a learned partition of eight lists; after `iconLists`. */
+export function iconModel(folder) {
+  const to = (name) => join(dirname(folder), name);
+  if (!existsSync(to("learned"))) voisin("build", "--base", to("icons.h5"), "-o", to("learned"), "--index", "LMI8,SQ8");
+  return [to("learned"), "--images", folder, "--features", to("icons.h5")];
+}
+
+/** A file of FAISS with 400 vectors of 16 dimensions, and names and labels for them. */
+export function faissFile(name) {
+  const data = join(tree, "tests", "data");
+  const beside = (file) => join(data, "names", file);
+  return [join(data, "faiss", name), "--names", beside("paths.pkl"), "--labels", beside("labels.json")];
+}
+
+/** Runs `test` with a world whose server serves something else. */
+export async function elsewhere(world, args, test) {
+  const server = await serve(args);
+  try {
+    await test({ ...world, url: server.url });
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Texts with vectors of eight dimensions, as files or as an index: what `serve` is called with. */
+export function texts(n = 60, spec = null) {
   const folder = scratch();
-  const n = 60;
   const values = Float32Array.from({ length: n * 8 }, (_, i) => Math.sin(i * i * 0.37) + 0.01 * i);
   const head = `{'descr': '<f4', 'fortran_order': False, 'shape': (${n}, 8), }`;
   const padded = head + " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
@@ -110,7 +137,10 @@ export function texts() {
     join(folder, "texts.txt"),
     Array.from({ length: n }, (_, i) => `${things[i % 4]}, the ${i}th of its kind, written <b>plainly</b>\n`).join(""),
   );
-  return { folder, args: [join(folder, "texts.npy"), "--texts", join(folder, "texts.txt")] };
+  const [vectors, index, words] = ["texts.npy", "index", "texts.txt"].map((name) => join(folder, name));
+  if (!spec) return [vectors, "--texts", words];
+  voisin("build", "--base", vectors, "-o", index, "--index", spec);
+  return [index, "--texts", words, "--features", vectors];
 }
 
 /**
@@ -133,7 +163,6 @@ export function setUp(collection = (folder) => [folder]) {
   after(async () => {
     await world.browser?.close();
     await world.server?.stop();
-    rmSync(dirname(world.folder), { recursive: true, force: true });
   });
   return world;
 }
@@ -222,6 +251,14 @@ export async function choose(tab, files, button = /Choose an image|New image/) {
 
 /** An answer of the server's API. */
 export const ask = (world, path) => fetch(world.url + path).then((answer) => answer.json());
+
+/** The answer to what is posted to it. */
+export const post = (world, path, body) =>
+  fetch(world.url + path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  }).then((answer) => answer.json());
 
 /** The name of the first collection, and some of its items. */
 export async function someItems(world, limit = 5, label = "") {

@@ -48,6 +48,8 @@ fn every_route() {
     for same in ["a.png", "colour/a.bmp", "colour/a.webp"] {
         assert!(names.contains(&same), "{by_key}");
     }
+    let picture = s.get(&format!("/api/query/picture?collection=pics&query={}", made["query"].as_str().unwrap()));
+    assert_eq!((picture.status, picture.header("content-type"), &picture.body[..2]), (200, "image/jpeg", &[0xff, 0xd8][..]));
     let once =
         s.post("/api/search/image?collection=pics&k=3", "image/png", &std::fs::read(fixture("images/colour/a.bmp")).unwrap());
     assert_eq!(once.ok()["hits"], by_key["hits"]);
@@ -295,7 +297,14 @@ fn with_a_host_a_token() {
     let cookie = cookie.split(';').next().unwrap();
     assert_eq!(s.ask("GET", "/api/collections", &[("Cookie", cookie)], b"").status, 200);
     let people = s.ask("GET", "/", &[("Accept", "text/html")], b"");
-    assert!(people.status == 401 && people.text().contains("token"), "{}", people.text());
+    assert!(people.status == 401 && people.text().contains("A token is needed"), "{}", people.text());
+    let wrong = s.ask("GET", "/?token=not-the-right-one", &[("Accept", "text/html")], b"");
+    assert!(wrong.status == 401 && wrong.text().contains("That is not the token"), "{}", wrong.text());
+    // what the page that asks for it looks like is no secret; what is not a style sheet stays closed
+    assert_eq!(
+        (s.get("/static/base.css").status, s.get("/static/app.js").status, s.get("/static/x.css").status),
+        (200, 401, 404)
+    );
     drop(s);
     let chosen = pictures(&dir, &["--token", "a-token-of-mine"]);
     assert_eq!(chosen.get("/").status, 401);

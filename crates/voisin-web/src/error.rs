@@ -37,12 +37,15 @@ pub struct WebError {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Under which the server's log says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 impl WebError {
     /// A refusal.
     pub fn new(kind: Kind, message: impl Into<String>) -> WebError {
-        WebError { kind, message: message.into(), hint: None }
+        WebError { kind, message: message.into(), hint: None, reference: None }
     }
 
     /// The same with what to do.

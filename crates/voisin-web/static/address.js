@@ -1,5 +1,6 @@
 // Every search is an address. A place is what the address says, with nothing left out.
 import { isGraph, mostNeighbours } from "./kinds.js";
+import { chosenK } from "./memory.js";
 
 /**
  * @typedef {object} Place
@@ -90,8 +91,14 @@ export const withQuery = (place, query) => ({
   text: query.text ?? null,
 });
 
+/** The place from which the first search in a collection begins: with as many neighbours as were wanted last. @param {string | null} c @returns {Place} */
+export const begin = (c) => ({ ...read(""), c, k: chosenK() });
+
+/** The settings that the next query takes over; on the start page the class filters the gallery, not the search to come. @param {Place} place */
+export const onward = (place) => (asks(place) ? place : begin(place.c));
+
 /** How many neighbours are asked for: no more than there are. @param {Place} place @param {any} facts */
-export const neighbours = (place, facts) => Math.min(place.k ?? DEFAULT_K, mostNeighbours(facts));
+export const neighbours = (place, facts) => Math.min(place.k ?? DEFAULT_K, mostNeighbours(facts, place.id));
 
 /** What the server is asked at a place. @param {Place} place @param {any} facts of its collection */
 export function body(place, facts) {

@@ -76,6 +76,8 @@ export const api = {
   searchImage: (values, blob, signal) => send(`/api/search/image?${query(values)}`, blob, signal),
   /** @param {string} collection @param {Blob} blob @param {AbortSignal} [signal] */
   queryImage: (collection, blob, signal) => send(`/api/query?${query({ collection })}`, blob, signal),
+  /** The address of a small picture of an image that was asked with. @param {string} collection @param {string} key */
+  queryPicture: (collection, key) => `/api/query/picture?${query({ collection, query: key })}`,
   /** The address of an item's image. @param {string} collection @param {string} id */
   image: (collection, id) => `/api/image?${query({ collection, id })}`,
   /** The address of a small one. @param {string} collection @param {string} id @param {number} [side] */

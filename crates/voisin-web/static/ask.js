@@ -1,7 +1,7 @@
 // The query bar: every way of asking that a collection takes.
 import { api } from "./api.js";
 import { withoutFlags } from "./format.js";
-import { asks, withQuery } from "./address.js";
+import { onward, withQuery } from "./address.js";
 import { fresh, h } from "./dom.js";
 import { icon } from "./icons.js";
 import { chooseFile, notice, searchImage, searchUrl, textPlace } from "./intake.js";
@@ -143,9 +143,7 @@ function lines(ctx, withAddress = true) {
         try {
           const item = await api.item(ctx.facts.name, id);
           notice();
-          ctx.go(withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { id: item.id }), {
-            name: item.name,
-          });
+          ctx.go(withQuery(onward(ctx.place), { id: item.id }), { name: item.name });
         } catch (error) {
           notice(/** @type {any} */ (error).message, "wrong", /** @type {any} */ (error).hint);
         }

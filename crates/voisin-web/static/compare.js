@@ -4,7 +4,7 @@ import { card } from "./cards.js";
 import { count, duration, percent, plural } from "./format.js";
 import { icon } from "./icons.js";
 import { openItem } from "./item_dialog.js";
-import { byCodes, comparesAll, exactName, isGraph } from "./kinds.js";
+import { byCodes, exactName, isGraph } from "./kinds.js";
 import { range, reuse } from "./results.js";
 
 const MISSED = { kind: "missed", sign: "minus", words: "missed" };
@@ -72,17 +72,6 @@ export function compareView(root, ctx, answer) {
   const { facts } = ctx;
   put(
     root,
-    comparesAll(facts) &&
-      h(
-        "p",
-        { class: "notice same" },
-        icon("info"),
-        h(
-          "span",
-          null,
-          "This index compares every vector anyway: both sides do the same, and only their times differ.",
-        ),
-      ),
     h(
       "div",
       { class: "recall" },

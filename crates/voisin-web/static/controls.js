@@ -1,10 +1,11 @@
 // How to search: how many, how thoroughly, of which class. A change searches again.
-import { neighbours } from "./address.js";
+import { DEFAULT_K, neighbours } from "./address.js";
 import { fresh, h, put } from "./dom.js";
 import { choices, scale, slider } from "./fields.js";
 import { count, plural, percent, withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
 import { byCodes, comparesAll, exactName, isGraph, mostNeighbours } from "./kinds.js";
+import { chooseK } from "./memory.js";
 
 /** How long a slider must rest before it searches. */
 const REST = 180;
@@ -125,14 +126,18 @@ export function mountControls(root, ctx) {
     const { place } = ctx;
     const classId = fresh("class");
     const exactId = fresh("exact");
+    const most = mostNeighbours(facts, place.id);
     put(
       box,
       slider({
         label: "Neighbours",
-        values: [...KS.filter((k) => k < mostNeighbours(facts)), mostNeighbours(facts)],
+        values: [...KS.filter((k) => k < most), most],
         value: neighbours(place, facts),
         words: count,
-        take: (k) => change({ k }),
+        take: (k) => {
+          chooseK(k === DEFAULT_K ? null : k);
+          change({ k });
+        },
       }),
       thoroughness(),
       facts.classes.length > 1 &&
@@ -191,7 +196,10 @@ export function mountControls(root, ctx) {
           type: "button",
           class: "plain",
           on: {
-            click: () => change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true),
+            click: () => {
+              chooseK(null);
+              change({ k: null, nprobe: null, recall: null, ef: null, label: null, exact: false }, true);
+            },
           },
         },
         icon("reset", 18),

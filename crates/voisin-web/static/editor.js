@@ -7,8 +7,6 @@ import { icon } from "./icons.js";
 
 /** The longest side of what is sent after a change: vectors are made of far fewer pixels. */
 const LONGEST = 2048;
-/** The longest side of the picture that stands for the query. */
-const SMALL = 192;
 /** The longest side of the preview's pixels. */
 const PREVIEW = 1024;
 /** What is smaller than this is shown larger, so that there is something to hold. */
@@ -43,10 +41,10 @@ function drawn(bitmap, { turns, mirrored }, scale) {
 
 /**
  * What is kept of the image, no longer than `longest` on a side.
- * @param {ImageBitmap} bitmap @param {{turns: number, mirrored: boolean}} how @param {import("./crop_box.js").Box} box @param {number} longest @param {string} [ground]
+ * @param {ImageBitmap} bitmap @param {{turns: number, mirrored: boolean}} how @param {import("./crop_box.js").Box} box @param {number} longest
  * @returns {HTMLCanvasElement}
  */
-function part(bitmap, how, box, longest, ground) {
+function part(bitmap, how, box, longest) {
   const lying = how.turns % 2 === 1;
   const width = (lying ? bitmap.height : bitmap.width) * box.w;
   const height = (lying ? bitmap.width : bitmap.height) * box.h;
@@ -57,10 +55,6 @@ function part(bitmap, how, box, longest, ground) {
     height: Math.max(1, Math.round(height * scale)),
   });
   const pen = out.getContext("2d");
-  if (ground) {
-    pen.fillStyle = ground;
-    pen.fillRect(0, 0, out.width, out.height);
-  }
   pen.drawImage(whole, -Math.round(box.x * whole.width), -Math.round(box.y * whole.height));
   return out;
 }
@@ -77,13 +71,13 @@ function file(canvas, type) {
 /**
  * Shows the editor. Nothing when it is left without searching; fails when the image cannot be opened.
  * @param {Blob} blob @param {string} name
- * @returns {Promise<{blob: Blob, picture: string} | null>} what to send, and a small JPEG of it as a data URL
+ * @returns {Promise<Blob | null>} what to send
  */
 export async function edit(blob, name) {
   const bitmap = await createImageBitmap(blob);
   return new Promise((done, fail) => {
     const how = { turns: 0, mirrored: false };
-    /** @type {Promise<{blob: Blob, picture: string}> | null} */
+    /** @type {Promise<Blob> | null} */
     let result = null;
     const frame = h("div", { class: "crop-frame" });
     const size = h("p", { class: "quiet tabular" });
@@ -107,10 +101,7 @@ export async function edit(blob, name) {
       preview = next;
       tell();
     };
-    const send = async () => {
-      const picture = part(bitmap, how, crop.get(), SMALL, "#fff").toDataURL("image/jpeg", 0.8);
-      return { blob: changed() ? await file(part(bitmap, how, crop.get(), LONGEST), blob.type) : blob, picture };
-    };
+    const send = async () => (changed() ? file(part(bitmap, how, crop.get(), LONGEST), blob.type) : blob);
     const whole = { x: 0, y: 0, w: 1, h: 1 };
     const changed = () => {
       const box = crop.get();

@@ -7,7 +7,7 @@ import { funnel, refines } from "./explain_funnel.js";
 import { graphStory } from "./explain_graph.js";
 import { listsTable } from "./explain_lists.js";
 import { mapStory } from "./explain_map.js";
-import { missedTable } from "./explain_missed.js";
+import { OUT, missedTable } from "./explain_missed.js";
 
 /**
  * @param {string} title @param {any} text what is to be seen here, in a sentence
@@ -16,9 +16,6 @@ import { missedTable } from "./explain_missed.js";
 function step(title, text, ...body) {
   return { title, text, body };
 }
-
-/** Reasons for which something is no miss. */
-const OUT = new Set(["filtered", "deleted"]);
 
 /** Lists; a graph has none. @param {any} told */
 const nlist = (told) => told.nlist ?? 1;
@@ -30,7 +27,6 @@ function steps(ctx, told) {
   const missed = told.missed.filter((/** @type {any} */ one) => !OUT.has(one.reason));
   const out = told.missed.filter((/** @type {any} */ one) => OUT.has(one.reason));
   const found = told.hits.filter((/** @type {any} */ one) => one.true_rank != null).length;
-  const many = nlist(told) > 1;
   if (told.graph) {
     const { levels, ef, visited, hops } = told.graph;
     all.push(
@@ -40,18 +36,23 @@ function steps(ctx, told) {
         graphStory(ctx, told),
       ),
     );
+  } else if (told.compared === "allowed") {
+    all.push(step("It chose no lists", wholeClass(ctx, told)));
+  } else if (told.compared === "all") {
+    all.push(
+      step(
+        "It compared everything",
+        `The index has one list, so none was chosen: all ${plural(told.counts.scanned, "vector")} were compared${hasCodes(told.spec) ? ", by their codes" : ""}.`,
+      ),
+    );
   } else if (told.lists?.length) {
     const logits = told.lists.some((/** @type {any} */ one) => one.probability != null);
     const visited = told.lists.length;
     all.push(
       step(
-        many ? "It chose lists" : "It has one list",
-        many
-          ? `${logits ? "A model gave each list a probability to hold neighbours" : "The lists with the nearest centroids come first"}: ${count(visited)} of ${count(told.nlist)} were visited, in this order.${told.not_visited?.length ? ` ${plural(told.not_visited.length, "list")} that ${told.not_visited.length === 1 ? "holds" : "hold"} true neighbours ${told.not_visited.length === 1 ? "was" : "were"} not.` : ""}`
-          : hasCodes(told.spec)
-            ? "Every vector was compared, by its code."
-            : "Every vector was compared.",
-        many && listsTable(told, logits),
+        "It chose lists",
+        `${logits ? "A model gave each list a probability to hold neighbours" : "The lists with the nearest centroids come first"}: ${count(visited)} of ${count(told.nlist)} were visited, in this order.${told.not_visited?.length ? ` ${plural(told.not_visited.length, "list")} that ${told.not_visited.length === 1 ? "holds" : "hold"} true neighbours ${told.not_visited.length === 1 ? "was" : "were"} not.` : ""}`,
+        listsTable(told, logits),
       ),
     );
   }
@@ -81,12 +82,28 @@ function steps(ctx, told) {
     ),
   );
   if (out.length)
-    all.push(step("What was left out", "These are as near, but were not to be found.", missedTable(ctx, told, out)));
+    all.push(
+      step(
+        "What was left out",
+        ctx.place.label
+          ? `These are as near, but are not of the class \u201c${ctx.place.label}\u201d.`
+          : "These are as near, but were not to be found.",
+        missedTable(ctx, told, out),
+      ),
+    );
   return all;
 }
 
+/** What is said where a class is so small that all of it was compared. @param {import("./app.js").Context} ctx @param {any} told */
+function wholeClass(ctx, { counts, nlist: lists }) {
+  const which = `of \u201c${ctx.place.label}\u201d`;
+  const all = counts.scanned === 1 ? `The one item ${which} was` : `All ${count(counts.scanned)} items ${which} were`;
+  const why = lists > 1 ? ": in a class this small that takes less time than choosing among lists" : "";
+  return `${all} compared, so no lists were chosen${why}.`;
+}
+
 /** @param {any} told */
-function mapWords({ map, graph, nlist: lists }) {
+function mapWords({ map, compared }) {
   const trust = map.trustworthiness;
   const flat =
     map.method === "pca" && map.explained_variance
@@ -96,7 +113,7 @@ function mapWords({ map, graph, nlist: lists }) {
     trust == null
       ? ""
       : ` Trustworthiness ${trust.toFixed(2)}: ${trust >= 0.9 ? "neighbours here are nearly always neighbours in truth" : trust >= 0.75 ? "neighbours here are mostly neighbours in truth" : "neighbours here are often none in truth, so read it with care"}.`;
-  return `${graph || (lists ?? 1) < 2 ? "The vectors that were compared" : "The vectors of the visited lists"}, laid out in a plane.${flat}${judged}`;
+  return `${compared === "lists" ? "The vectors of the visited lists" : "The vectors that were compared"}, laid out in a plane.${flat}${judged}`;
 }
 
 /** @param {HTMLElement} root @param {import("./app.js").Context} ctx @param {any} told */

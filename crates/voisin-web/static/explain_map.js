@@ -7,12 +7,18 @@ import { choices } from "./fields.js";
 import { icon } from "./icons.js";
 import { itemKey, items } from "./memory.js";
 import { shortName } from "./cards.js";
+import { OUT } from "./explain_missed.js";
 
 const EDGE = 28;
 /** A pointer further from every point than this (in units of the drawing) points at none. */
 const REACH = 18;
 
-const STATES = /** @type {Record<string, string>} */ ({ hit: "found", missed: "missed", other: "compared" });
+const STATES = /** @type {Record<string, string>} */ ({
+  hit: "found",
+  missed: "missed",
+  out: "left out",
+  other: "compared",
+});
 
 /** The size of the drawing: on a phone a smaller one, so that points stay as large as fingers need. */
 const room = () =>
@@ -60,8 +66,11 @@ function shape(p) {
       d: `M${px - 5} ${py}H${px + 5}M${px} ${py - 5}V${py + 5}`,
     });
   if (p.state === "hit") return s("circle", { class: "p-hit", cx: px, cy: py, r: 6 });
-  if (p.state === "missed")
-    return s("path", { class: "p-missed", d: `M${px} ${py - 8}L${px + 8} ${py}L${px} ${py + 8}L${px - 8} ${py}Z` });
+  if (p.state === "missed" || p.state === "out")
+    return s("path", {
+      class: p.state === "out" ? "p-missed out" : "p-missed",
+      d: `M${px} ${py - 8}L${px + 8} ${py}L${px} ${py + 8}L${px - 8} ${py}Z`,
+    });
   return s("circle", { class: p.visited === false ? "p-other far" : "p-other", cx: px, cy: py, r: 2.6 });
 }
 
@@ -69,9 +78,23 @@ function shape(p) {
 export function mapStory(ctx, told) {
   const { map } = told;
   const size = room();
-  const points = layout(map.points, size);
+  // What a filter leaves out was never to be found.
+  const out = new Set(
+    told.missed.filter((/** @type {any} */ one) => OUT.has(one.reason)).map((/** @type {any} */ one) => one.id),
+  );
+  const points = layout(map.points, size).map((p) =>
+    p.state === "missed" && out.has(p.id) ? { ...p, state: "out" } : p,
+  );
   const order = (/** @type {any} */ p) =>
-    p.kind === "query" ? 4 : p.state === "missed" ? 3 : p.state === "hit" ? 2 : p.kind === "centroid" ? 1 : 0;
+    p.kind === "query"
+      ? 4
+      : p.state === "missed" || p.state === "out"
+        ? 3
+        : p.state === "hit"
+          ? 2
+          : p.kind === "centroid"
+            ? 1
+            : 0;
   const sorted = [...points].sort((a, b) => order(a) - order(b));
   const stops = sorted.filter((p) => order(p) >= 2).sort((a, b) => order(b) - order(a));
   /** What is drawn of each list. @type {Map<number, Element[]>} */
@@ -87,7 +110,7 @@ export function mapStory(ctx, told) {
       role: "application",
       tabindex: "0",
       "aria-roledescription": "map",
-      "aria-label": `Map of ${points.length} points: the query, ${list("hit")} found, ${list("missed")} missed. Arrow keys go through them, Enter searches with one.`,
+      "aria-label": `Map of ${points.length} points: the query, ${list("hit")} found, ${list("missed")} missed${list("out") ? `, ${list("out")} left out` : ""}. Arrow keys go through them, Enter searches with one.`,
     },
     sorted.map((p) => {
       const drawn = shape(p);
@@ -196,10 +219,11 @@ export function mapStory(ctx, told) {
       { class: "legend row" },
       sample("p-query", "query"),
       sample("p-hit", "found"),
-      sample("p-missed", "missed"),
+      list("missed") > 0 && sample("p-missed", "missed"),
+      list("out") > 0 && sample("p-out", "left out"),
       points.some((p) => p.kind === "centroid") &&
         !told.graph && [sample("p-centroid", "centre of a list visited"), sample("p-centroid far", "not visited")],
-      sample("p-other", "compared"),
+      list("other") > 0 && sample("p-other", "compared"),
     ),
     ctx.facts.asks.id == null &&
       h("p", { class: "quiet small-words" }, icon("info", 16), " Choose a point to search with it."),

@@ -15,8 +15,13 @@ const REASONS = {
   not_reached: "Not reached in the graph",
 };
 
+/** Reasons for which something is no miss. */
+export const OUT = new Set(["filtered", "deleted"]);
+
 /** @param {import("./app.js").Context} ctx @param {any} told @param {any[]} missed */
 export function missedTable(ctx, told, missed) {
+  // The same reason for all stands above the table.
+  const why = missed.some((one) => one.reason !== "filtered");
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "Missed neighbours" },
@@ -32,7 +37,7 @@ export function missedTable(ctx, told, missed) {
           h("th", { scope: "col" }, "True rank"),
           h("th", { scope: "col" }, "Item"),
           h("th", { scope: "col" }, scoreName(told.metric)),
-          h("th", { scope: "col" }, "Why"),
+          why && h("th", { scope: "col" }, "Why"),
         ),
       ),
       h(
@@ -45,18 +50,19 @@ export function missedTable(ctx, told, missed) {
             h("th", { scope: "row", class: "tabular" }, one.true_rank),
             h("td", null, itemLink(ctx, one.id)),
             h("td", { class: "tabular" }, short(one.distance)),
-            h(
-              "td",
-              null,
-              h("strong", null, REASONS[one.reason] ?? one.reason),
-              h("span", { class: "quiet block-words" }, sentence(one.text)),
-              one.estimate != null &&
-                h(
-                  "span",
-                  { class: "quiet block-words tabular" },
-                  `Its code says ${short(one.estimate)}${one.estimate_rank ? `, place ${one.estimate_rank}` : ""}.`,
-                ),
-            ),
+            why &&
+              h(
+                "td",
+                null,
+                h("strong", null, REASONS[one.reason] ?? one.reason),
+                h("span", { class: "quiet block-words" }, sentence(one.text)),
+                one.estimate != null &&
+                  h(
+                    "span",
+                    { class: "quiet block-words tabular" },
+                    `Its code says ${short(one.estimate)}${one.estimate_rank ? `, place ${one.estimate_rank}` : ""}.`,
+                  ),
+              ),
           ),
         ),
       ),

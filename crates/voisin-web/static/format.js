@@ -26,9 +26,10 @@ export function short(x) {
   return size >= 0.001 ? x.toFixed(3) : x.toExponential(1);
 }
 
-/** 0.873 -> 87 %. @param {number} share */
+/** 0.873 -> 87 %; what is less than a tenth of a percent, but not nothing, says so. @param {number} share */
 export function percent(share) {
   const of100 = share * 100;
+  if (of100 > 0 && of100 < 0.05) return "< 0.1 %";
   return `${of100 > 0 && of100 < 10 ? of100.toFixed(1) : Math.round(of100)} %`;
 }
 

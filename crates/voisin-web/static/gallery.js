@@ -1,6 +1,6 @@
 // All items of a collection, by class, a page at a time.
 import { api } from "./api.js";
-import { read, write } from "./address.js";
+import { begin, read, write } from "./address.js";
 import { announce, focusCard, fresh, h, put } from "./dom.js";
 import { card } from "./cards.js";
 import { openItem } from "./item_dialog.js";
@@ -78,7 +78,7 @@ export function mountGallery(root, ctx) {
   put(root, h("div", { class: "block-head" }, h("h2", { id: "gallery-title" }, "Browse"), head), room);
 
   const key = () => `${facts.name}\n${ctx.place.label ?? ""}`;
-  const place = (/** @type {any} */ item) => write({ ...read(""), c: facts.name, id: item.id });
+  const place = (/** @type {any} */ item) => write({ ...begin(facts.name), id: item.id });
   const cards = (/** @type {any[]} */ items, /** @type {number} */ from) =>
     items.map((item, i) =>
       card(facts, item, {

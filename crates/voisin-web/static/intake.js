@@ -1,9 +1,9 @@
 // The ways in for an image: drop, paste, file, webcam, address. All end in the editor and then in a search.
 import { api, ApiError, LARGEST } from "./api.js";
-import { asks, body, neighbours, params, read, withQuery } from "./address.js";
+import { begin, body, neighbours, onward, params, read, withQuery } from "./address.js";
 import { announce, h, put } from "./dom.js";
 import { edit } from "./editor.js";
-import { answers, face, images, keepFace, learn } from "./memory.js";
+import { answers, images, keepName, keptName, learn } from "./memory.js";
 import { sentence, withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
 
@@ -64,18 +64,17 @@ export async function searchImage(ctx, blob, name) {
     return notice("That is not an image that this browser can open.", "wrong", "PNG, JPEG, WebP, GIF and BMP can be.");
   }
   if (!chosen) return;
-  if (chosen.blob.size > LARGEST)
+  if (chosen.size > LARGEST)
     return notice("The image is larger than 32 MB.", "wrong", "Crop it, or make it smaller in another program.");
   await send(ctx, chosen, name);
 }
 
-/** @param {import("./app.js").Context} ctx @param {{blob: Blob, picture: string}} chosen @param {string} name */
-async function send(ctx, { blob, picture }, name) {
+/** @param {import("./app.js").Context} ctx @param {Blob} blob @param {string} name */
+async function send(ctx, blob, name) {
   running?.abort();
   running = new AbortController();
   notice("Looking at the image\u2026");
-  // On the start page the class filters the gallery, not the search to come.
-  const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
+  const from = withQuery(onward(ctx.place), {});
   try {
     const answer =
       from.view === "results"
@@ -85,7 +84,7 @@ async function send(ctx, { blob, picture }, name) {
             running.signal,
           )
         : await api.queryImage(/** @type {string} */ (from.c), blob, running.signal);
-    keepFace(answer.query, { picture, name });
+    keepName(answer.query, name);
     images.set(answer.query, blob);
     const place = withQuery(from, { q: answer.query });
     if (from.view === "results") {
@@ -119,7 +118,6 @@ export async function changeCollection(ctx, c) {
   const facts = ctx.collections.find((one) => one.name === c);
   if (q == null || !facts) return ctx.go(there);
   const blob = images.get(q);
-  const kept = face(q);
   if (!blob || facts.asks.image != null) {
     ctx.go(there);
     return notice(
@@ -135,10 +133,10 @@ export async function changeCollection(ctx, c) {
   notice("Looking at the image\u2026");
   try {
     const answer = await api.queryImage(c, blob, running.signal);
-    const name = kept?.name ?? "An uploaded image";
-    keepFace(answer.query, { ...kept, name });
+    const name = keptName(q) ?? "An uploaded image";
+    keepName(answer.query, name);
     images.set(answer.query, blob);
-    ctx.go(withQuery(there, { q: answer.query }), { name });
+    ctx.go(withQuery(begin(c), { q: answer.query }), { name });
   } catch (error) {
     if (/** @type {any} */ (error)?.name === "AbortError") return;
     ctx.go(there);
@@ -158,13 +156,13 @@ export async function searchUrl(ctx, url) {
       url = `https://${url.replace(/^\/\//, "")}`;
     if (!/^https?:\/\//i.test(url) || !URL.canParse(url))
       throw new ApiError("bad_request", "That is no address of an image.", "One begins with https:// or http://.");
-    const from = asks(ctx.place) ? ctx.place : { ...ctx.place, label: null };
+    const from = withQuery(onward(ctx.place), {});
     const answer = await api.search(
       { collection: from.c, k: neighbours(from, ctx.facts), url, ...params(from, ctx.facts) },
       running.signal,
     );
     const name = nameOf(new URL(url));
-    keepFace(answer.query, { name });
+    keepName(answer.query, name);
     notice();
     ctx.go(withQuery(from, { q: answer.query }), { name });
   } catch (error) {
@@ -264,5 +262,4 @@ export function listen(ctx) {
 }
 
 /** The address of a search by text. @param {import("./app.js").Context} ctx @param {string} text */
-export const textPlace = (ctx, text) =>
-  withQuery(asks(ctx.place) ? ctx.place : { ...ctx.place, label: null }, { text });
+export const textPlace = (ctx, text) => withQuery(onward(ctx.place), { text });

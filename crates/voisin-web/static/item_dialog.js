@@ -7,6 +7,13 @@ import { icon } from "./icons.js";
 import { searchPart } from "./intake.js";
 import { cut, shortName } from "./cards.js";
 
+/** What an item's file is saved as: files of one name in two folders have two. @param {any} item */
+const fileName = ({ name, label }) =>
+  [label, shortName(name)]
+    .filter(Boolean)
+    .map((part) => part.replace(/[/\\:]+/g, "-"))
+    .join("-");
+
 /**
  * @param {import("./app.js").Context} ctx
  * @param {any[]} items the list it stands in
@@ -148,12 +155,7 @@ export function openItem(ctx, items, at, { list, href, metric }) {
               "Search with a part of it",
             ),
           item.image &&
-            h(
-              "a",
-              { class: "button soft", href: source, download: shortName(item.name) },
-              icon("download"),
-              "Download",
-            ),
+            h("a", { class: "button soft", href: source, download: fileName(item) }, icon("download"), "Download"),
         ),
       ),
     );

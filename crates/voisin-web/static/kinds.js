@@ -15,5 +15,5 @@ export const byCodes = (facts) => facts.exact_by === "codes";
 /** What a comparison with every vector is called. @param {any} facts */
 export const exactName = (facts) => (byCodes(facts) ? "Exact (by codes)" : "Exact");
 
-/** The most neighbours that can be asked of a collection: an item does not find itself. @param {any} facts */
-export const mostNeighbours = (facts) => Math.max(1, Math.min(1000, facts.n - 1));
+/** The most neighbours that can be asked of a collection: an item does not find itself. @param {any} facts @param {string | null} id of the item that is asked with */
+export const mostNeighbours = (facts, id) => Math.max(1, Math.min(1000, facts.n - (id == null ? 0 : 1)));

@@ -42,26 +42,39 @@ export function learn(collection, list) {
   for (const item of list) items.set(itemKey(collection, item.id), item);
 }
 
-const PREFIX = "voisin:query:";
-const MOST = 60;
-
-/** Keeps a small picture and the name of a query for as long as this tab lives. @param {string} key @param {{picture?: string, name: string}} face */
-export function keepFace(key, face) {
+/** A storage of the browser that may be full or forbidden: then nothing is kept. @param {() => any} act */
+function kept(act) {
   try {
-    const all = Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX));
-    if (all.length >= MOST) sessionStorage.removeItem(all[0]);
-    sessionStorage.setItem(PREFIX + key, JSON.stringify(face));
-  } catch {
-    // Storage is full or forbidden: the query is shown without a picture.
-  }
-}
-
-/** @param {string} key @returns {{picture?: string, name: string} | null} */
-export function face(key) {
-  try {
-    const text = sessionStorage.getItem(PREFIX + key);
-    return text ? JSON.parse(text) : null;
+    return act() ?? null;
   } catch {
     return null;
   }
 }
+
+const PREFIX = "voisin:query:";
+const MOST = 60;
+
+/** Keeps what an uploaded query is called for as long as this tab lives; its picture is the server's. @param {string} key @param {string} name */
+export function keepName(key, name) {
+  kept(() => {
+    const all = Object.keys(sessionStorage).filter((one) => one.startsWith(PREFIX));
+    if (all.length >= MOST) sessionStorage.removeItem(all[0]);
+    sessionStorage.setItem(PREFIX + key, name);
+  });
+}
+
+/** @param {string} key @returns {string | null} */
+export const keptName = (key) => kept(() => sessionStorage.getItem(PREFIX + key));
+
+const CHOSEN = "voisin:k";
+
+/** How many neighbours somebody chose last, in any collection; nothing where nobody has. @returns {number | null} */
+export const chosenK = () =>
+  kept(() => {
+    const k = Number(localStorage.getItem(CHOSEN));
+    return Number.isInteger(k) && k >= 1 && k <= 1000 ? k : null;
+  });
+
+/** @param {number | null} k */
+export const chooseK = (k) =>
+  kept(() => (k == null ? localStorage.removeItem(CHOSEN) : localStorage.setItem(CHOSEN, String(k))));

@@ -5,7 +5,7 @@ import { announce, h, put } from "./dom.js";
 import { shortName } from "./cards.js";
 import { icon } from "./icons.js";
 import { searchImage, searchPart } from "./intake.js";
-import { face, images, itemKey, items, learn } from "./memory.js";
+import { images, itemKey, items, keptName, learn } from "./memory.js";
 
 /** What a query of the trail looks like. @param {import("./app.js").Context} ctx @param {any} step */
 function look(ctx, step) {
@@ -21,10 +21,9 @@ function look(ctx, step) {
     };
   }
   if (step.text != null) return { name: step.text, picture: null, sign: "text" };
-  const kept = face(step.q);
   return {
-    name: kept?.name ?? (step.name !== step.q && step.name ? step.name : "An uploaded image"),
-    picture: kept?.picture ?? null,
+    name: keptName(step.q) ?? (step.name !== step.q && step.name ? step.name : "An uploaded image"),
+    picture: api.queryPicture(ctx.facts.name, step.q),
     sign: "image",
   };
 }
@@ -144,7 +143,7 @@ export function mountQuery(root, ctx) {
 }
 
 /** How long the link to an upload works. */
-const LASTS = "It works as long as the server runs and keeps the image.";
+const LASTS = "It works until the server is restarted, or has had many newer queries.";
 
 /** @param {boolean} upload a link to what was uploaded does not last */
 function shareButton(upload) {

@@ -1,5 +1,5 @@
 // The view of a query: what is asked, how to search, and what came of it in one of three ways.
-import { body, sameQuery, write } from "./address.js";
+import { body, sameQuery, withQuery, write } from "./address.js";
 import { api } from "./api.js";
 import { askBar } from "./ask.js";
 import { compareView } from "./compare.js";
@@ -8,6 +8,7 @@ import { focusCard, h, holding, put } from "./dom.js";
 import { explainView } from "./explain.js";
 import { withoutFlags } from "./format.js";
 import { icon } from "./icons.js";
+import { comparesAll } from "./kinds.js";
 import { notice } from "./intake.js";
 import { answers, learn } from "./memory.js";
 import { mountQuery } from "./query_card.js";
@@ -20,6 +21,7 @@ import { about } from "./start_view.js";
  * @property {string} title
  * @property {"grid" | "pair" | "story"} outline
  * @property {string | null} needs which of `Facts.asks` it takes
+ * @property {(facts: any) => boolean} [idle] whether it tells nothing in a collection
  * @property {(body: any, signal: AbortSignal) => Promise<any>} ask
  * @property {(collection: string, answer: any) => void} [learn] keeps the items that came with the answer
  * @property {(root: HTMLElement, ctx: import("./app.js").Context, answer: any) => void} show
@@ -39,6 +41,7 @@ const WAYS = {
     title: "Compare",
     outline: "pair",
     needs: "exact",
+    idle: comparesAll,
     ask: api.compare,
     show: compareView,
     learn: (c, { approximate, exact }) => learn(c, [...approximate.hits, ...exact.hits]),
@@ -85,21 +88,23 @@ export function mountSearch(root, ctx, why) {
       h(
         "ul",
         null,
-        Object.entries(WAYS).map(([name, way]) =>
-          h(
-            "li",
-            null,
+        Object.entries(WAYS)
+          .filter(([name, way]) => name === ctx.place.view || !way.idle?.(ctx.facts))
+          .map(([name, way]) =>
             h(
-              "a",
-              {
-                href: write({ ...ctx.place, view: /** @type {any} */ (name) }),
-                "aria-current": ctx.place.view === name ? "page" : null,
-                class: way.needs && ctx.facts.asks[way.needs] != null ? "impossible" : null,
-              },
-              way.title,
+              "li",
+              null,
+              h(
+                "a",
+                {
+                  href: write({ ...ctx.place, view: /** @type {any} */ (name) }),
+                  "aria-current": ctx.place.view === name ? "page" : null,
+                  class: way.needs && ctx.facts.asks[way.needs] != null ? "impossible" : null,
+                },
+                way.title,
+              ),
             ),
           ),
-        ),
       ),
     );
   }
@@ -125,6 +130,11 @@ export function mountSearch(root, ctx, why) {
       put(room, message({ title: `${way.title} is not possible here`, text: withoutFlags(impossible) }));
       return;
     }
+    if (way.idle?.(ctx.facts)) {
+      shown = "";
+      put(room, nothingToCompare(ctx));
+      return;
+    }
     const kept = answers.get(key);
     if (kept) return draw(kept);
     stop = shown === kind ? dim(room) : skeleton(room, way.outline);
@@ -143,7 +153,8 @@ export function mountSearch(root, ctx, why) {
       if (signal.aborted) return;
       stop();
       shown = "";
-      put(room, error.kind === "not_found" && ctx.place.q != null ? forgotten(ctx) : failure(error, () => load(kind)));
+      const gone = error.kind === "not_found" && ctx.place.q != null;
+      put(room, gone ? forgotten(ctx) : failure(error, () => load(kind), start(ctx)));
     }
   }
 
@@ -175,6 +186,36 @@ export function mountSearch(root, ctx, why) {
   };
 }
 
+/** The way out of a query that cannot be answered. @param {import("./app.js").Context} ctx */
+const start = (ctx) =>
+  h(
+    "p",
+    null,
+    h(
+      "a",
+      { class: "button soft", href: write(withQuery({ ...ctx.place, view: "results" }, {})) },
+      icon("left"),
+      `Back to ${ctx.facts.name}`,
+    ),
+  );
+
+/** @param {import("./app.js").Context} ctx */
+function nothingToCompare(ctx) {
+  return message({
+    title: "There is nothing to compare",
+    text: [
+      "The index ",
+      h("code", null, ctx.facts.spec),
+      " compares every vector as it is: its answer is the exact one.",
+    ],
+    more: h(
+      "p",
+      null,
+      h("a", { class: "button soft", href: write({ ...ctx.place, view: "results" }) }, icon("left"), "See the results"),
+    ),
+  });
+}
+
 /** @param {import("./app.js").Context} ctx */
 function forgotten(ctx) {
   return message({
@@ -182,15 +223,6 @@ function forgotten(ctx) {
     sign: "info",
     text: "The server keeps what is uploaded for a while only, and forgets it when it is restarted.",
     hint: "Search with the image again: drop it here, paste it, or choose its file.",
-    more: h(
-      "p",
-      null,
-      h(
-        "a",
-        { class: "button soft", href: write({ ...ctx.place, id: null, q: null, text: null, view: "results" }) },
-        icon("left"),
-        `Back to ${ctx.facts.name}`,
-      ),
-    ),
+    more: start(ctx),
   });
 }

@@ -1,7 +1,7 @@
 // The start of a collection: what it is, how to ask it, some examples, and all of it to browse.
 import { api } from "./api.js";
 import { askBar } from "./ask.js";
-import { read, withQuery, write } from "./address.js";
+import { begin, withQuery, write } from "./address.js";
 import { h, put } from "./dom.js";
 import { count, plural, sentence, withoutFlags } from "./format.js";
 import { mountGallery } from "./gallery.js";
@@ -32,13 +32,16 @@ function metricWords(facts) {
 /** What the collection is, and what it cannot do and why. @param {any} facts */
 export function about(facts) {
   const ways = [
-    ["image", "by image"],
-    ["text", "by text"],
-    ["id", "by item"],
+    ["image", "search by image"],
+    ["text", "search by text"],
+    ["id", "search by item"],
     ["exact", "exact comparison"],
     ["explain", "explanation"],
   ];
-  const not = ways.filter(([way]) => facts.asks[way] != null);
+  /** What is not possible, by the reason why: often it is one. @type {Map<string, string[]>} */
+  const reasons = new Map();
+  for (const [way, words] of ways)
+    if (facts.asks[way] != null) reasons.set(facts.asks[way], [...(reasons.get(facts.asks[way]) ?? []), words]);
   const row = (/** @type {string} */ name, /** @type {any} */ value) =>
     value && [h("dt", null, name), h("dd", null, value)];
   return h(
@@ -61,13 +64,10 @@ export function about(facts) {
       ),
       row("Vectors made by", facts.made_by),
       row("Exact comparison", byCodes(facts) && "by codes: the vectors as they were are not here"),
-      facts.notes.map((/** @type {string} */ note) => row("Note", sentence(note))),
-      not.map(([way, words]) =>
-        row(
-          `No search ${words}`.replace("search exact", "exact").replace("search explanation", "explanation"),
-          sentence(facts.asks[way]),
-        ),
-      ),
+      facts.notes
+        .filter((/** @type {string} */ note) => !reasons.has(note))
+        .map((/** @type {string} */ note) => row("Note", sentence(note))),
+      [...reasons].map(([why, ways]) => row("Not possible", `${sentence(`${ways.join(", ")} `)} ${sentence(why)}`)),
     ),
   );
 }
@@ -104,7 +104,7 @@ function examples(ctx) {
               "a",
               {
                 class: "example",
-                href: write(withQuery(read(`?c=${encodeURIComponent(ctx.facts.name)}`), { id: item.id })),
+                href: write(withQuery(begin(ctx.facts.name), { id: item.id })),
                 data: { name: item.name },
                 title: item.name,
               },

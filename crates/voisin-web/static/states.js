@@ -60,11 +60,22 @@ const TITLES = /** @type {Record<string, string>} */ ({
   busy: "The server is busy",
 });
 
-/** @param {any} error @param {() => void} [retry] */
-export function failure(error, retry) {
+/** What would fail again in the same way. */
+const FINAL = new Set(["not_found", "unable", "bad_request"]);
+
+/** @param {any} error @param {() => void} [retry] @param {any} [out] what is offered where trying again is no use */
+export function failure(error, retry, out) {
   const title = TITLES[error?.kind] ?? "That did not work";
   announce(`${title}. ${error.message}`);
-  return message({ title, text: error.message ?? String(error), hint: error.hint, sign: "alert", retry });
+  const final = FINAL.has(error?.kind);
+  return message({
+    title,
+    text: error.message ?? String(error),
+    hint: error.hint,
+    sign: "alert",
+    retry: final && out ? undefined : retry,
+    more: final && out,
+  });
 }
 
 /**

@@ -84,6 +84,43 @@ fn a_faiss_file_with_names_and_images() {
 }
 
 #[test]
+fn files_of_one_name_in_two_folders_are_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let at_dir = |name: &str| dir.path().join(name);
+    for (i, file) in ["both/a/1.png", "both/b/1.png", "flat/1.png"].iter().enumerate() {
+        picture(&at_dir(file), 32, 24, [200, 80 * i as u8, 50], i as u8);
+    }
+    let bytes = |name: &str| std::fs::read(at_dir(name)).unwrap();
+    // a folder of images: ids, labels and images are apart
+    let c = Collection::open(&spec(&at_dir("both")), &Quiet).unwrap();
+    for (id, label) in [("a/1.png", "a"), ("b/1.png", "b")] {
+        let item = c.item(id).unwrap();
+        assert_eq!((&item.id[..], &item.name[..], item.label.as_deref()), (id, "1.png", Some(label)));
+        assert_eq!(c.image(id).unwrap().0, bytes(&format!("both/{id}")));
+    }
+    assert_ne!(c.thumbnail("a/1.png", 64).unwrap(), c.thumbnail("b/1.png", 64).unwrap());
+    // vectors with names: by both parts of the path, and by none where the folder does not say which of them it is
+    let vectors = at_dir("v.csv");
+    std::fs::write(&vectors, "1,0\n0,1\n").unwrap();
+    std::fs::write(at_dir("names.txt"), "/data/a/1.png\n/data/b/1.png\n").unwrap();
+    let open = |images: &str| {
+        let keep = Some(at_dir("kept"));
+        let (names, images) = (at(dir.path(), "names.txt"), Some(at_dir(images)));
+        Collection::open(&CollectionSpec { names, images, keep, ..spec(&vectors) }, &Quiet).unwrap()
+    };
+    let c = open("both");
+    assert_eq!((c.image("0").unwrap().0, c.image("1").unwrap().0), (bytes("both/a/1.png"), bytes("both/b/1.png")));
+    assert_eq!((c.item("1").unwrap().label.as_deref(), c.item("b/1.png").unwrap().id), (Some("b"), "1".into()));
+    assert_eq!(c.item("1.png").unwrap_err().kind, Kind::NotFound, "which of the two?");
+    let c = open("flat");
+    assert!(c.items(&page(2)).unwrap().items.iter().all(|i| !i.image));
+    assert!(c.facts().notes.iter().any(|n| n.starts_with("2 names end like those of others")), "{:?}", c.facts().notes);
+    assert!(c.facts().notes.iter().all(|n| !n.contains(&*dir.path().to_string_lossy())), "{:?}", c.facts().notes);
+    let c = open("both/b");
+    assert_eq!((c.image("0").unwrap_err().kind, c.image("1").unwrap().0), (Kind::NotFound, bytes("both/b/1.png")));
+}
+
+#[test]
 fn neighbours_are_those_of_numpy() {
     let (Some(faiss), Some(beside)) = (test_data("faiss"), test_data("names")) else { return };
     let expected = expected(&beside);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use voisin::explain::{Explanation, MapKind, Originals, Reason, Truth, TruthKind, explain};
+use voisin::explain::{Compared, Explanation, MapKind, Originals, Reason, Truth, TruthKind, explain};
 use voisin::graph::Graph;
 use voisin::{Error, Index, Matrix, SearchParams, Source, Watch};
 use voisin_io::AtomicFile;
@@ -225,6 +225,12 @@ fn report(told: &Explanation, query: &str) -> String {
         format!("query {query}: {} over {} vectors of {} dimensions, {}\n", told.spec, count(told.n), told.d, told.metric);
     let c = &told.counts;
     text += &match (&told.graph, told.nprobe, told.nlist) {
+        _ if told.compared == Some(Compared::Allowed) => format!(
+            "lists: none was chosen, as the filter leaves few vectors; all of these were compared: {} of {} -> {} found\n",
+            count(c.scanned),
+            count(told.n),
+            c.found
+        ),
         (Some(walk), ..) => format!(
             "walk: {} of {} vectors compared, {} stood at, on {} levels, queue of {}\n",
             count(walk.visited),

@@ -36,7 +36,19 @@ pub fn pictures(dir: &Folder, more: &[&str]) -> Served {
 
 impl Served {
     pub fn start(args: &[&str], json: bool) -> Served {
-        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary starts");
+        Served::when_ready(
+            command(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the binary starts"),
+            json,
+        )
+    }
+
+    /// As [`Served::start`], with what it says on standard error in a file.
+    pub fn start_into(args: &[&str], log: &str) -> Served {
+        Served::when_ready(spawn_into(args, log), true)
+    }
+
+    /// Waits until a process that was started with piped output says where it is.
+    pub fn when_ready(mut child: Child, json: bool) -> Served {
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         out.read_line(&mut line).expect("a line");
@@ -115,6 +127,24 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts the binary with its standard error in a file.
+pub fn spawn_into(args: &[&str], log: &str) -> Child {
+    let file = std::fs::File::create(log).expect("a file");
+    command(args).stdout(Stdio::piped()).stderr(file).spawn().expect("the binary starts")
+}
+
+/// Waits until a file says something; at most a minute.
+pub fn says(log: &str, part: &str) -> String {
+    for _ in 0..3000 {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        if text.contains(part) {
+            return text;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{part:?} is never said: {}", std::fs::read_to_string(log).unwrap_or_default());
 }
 
 /// Sends; a server that has answered and closed already is no failure.

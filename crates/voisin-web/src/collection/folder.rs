@@ -157,7 +157,11 @@ impl Shelf<'_> {
             let hint = "images are files that end in .png, .jpg, .jpeg, .webp, .gif or .bmp";
             return Err(WebError::new(Kind::Unreadable, format!("{}: no image in it", root.display())).hint(hint));
         }
-        let _lock = lock(&self.keep)?;
+        let _lock = lock(&self.keep, self.watch)?;
+        // whoever held the lock may have done all of it
+        if let Some(list) = self.up_to_date() {
+            return Ok(list);
+        }
         let before = self.merged()?;
         let list = self.embedded(before)?;
         self.indexed(&list)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use voisin::Watch;
-use voisin_embed::{Embedded, Embedder, File, Options};
+use voisin_embed::{Embedded, Embedder, File, Options, Picture};
 
 use crate::{Kind, WebError};
 
@@ -32,14 +32,15 @@ impl Maker {
         voisin_embed::embed(files, &self.0, out, state, watch)
     }
 
-    /// The vector of the bytes of an image file.
-    pub fn image(&self, bytes: &[u8]) -> Result<Vec<f32>, WebError> {
+    /// The vector of the bytes of an image file, and what was decoded of them.
+    pub fn image(&self, bytes: &[u8]) -> Result<(Vec<f32>, Picture), WebError> {
         let unreadable = |e: String| {
             let what = format!("the image cannot be read: {e}");
             WebError::new(Kind::Unreadable, what).hint("send a PNG, JPEG, WebP, GIF or BMP image")
         };
         let picture = voisin_embed::decode(bytes).map_err(|e| unreadable(e.to_string()))?;
-        self.0.embed(&picture).map_err(|e| unreadable(e.to_string()))
+        let vector = self.0.embed(&picture).map_err(|e| unreadable(e.to_string()))?;
+        Ok((vector, picture))
     }
 
     /// The vector of a text, where the model takes texts.

@@ -53,7 +53,7 @@ pub(super) fn open(from: &CollectionSpec, watch: &dyn Watch) -> Result<Collectio
     };
     opening.beside()?;
     opening.features(watch)?;
-    Ok(opening.finish(maker))
+    Ok(opening.finish(maker, watch))
 }
 
 enum Found<'a> {
@@ -193,10 +193,10 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
-    fn finish(mut self, maker: Maker) -> Collection {
+    fn finish(mut self, maker: Maker, watch: &dyn Watch) -> Collection {
         let other_maker = self.other_maker(&maker);
         let asks = Asks {
-            id: self.no_id(),
+            id: self.no_id(watch),
             image: other_maker.clone().or_else(|| maker.no_image()),
             text: other_maker.clone().or_else(|| maker.no_text()),
             exact: None,
@@ -258,11 +258,19 @@ impl<'a> Opening<'a> {
     }
 
     /// Why there is no search by id.
-    fn no_id(&self) -> Option<String> {
+    fn no_id(&self, watch: &dyn Watch) -> Option<String> {
         if self.rows.len() == 0 {
             return Some("the collection is empty".into());
         }
-        let why = self.vector(0).err()?;
+        let error = self.vector(0).err()?;
+        let why = match error.kind {
+            // it names files, and what is said here is for everybody
+            Kind::Internal => {
+                watch.note(&format!("{}: {error}", self.from.name));
+                "the index cannot be read".into()
+            }
+            _ => error.message,
+        };
         Some(format!("the vectors of the items are not known ({why}); start with --features FILE, the vectors as they were"))
     }
 

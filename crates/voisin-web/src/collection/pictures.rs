@@ -84,7 +84,7 @@ impl Pictures {
         }
         let picture =
             voisin_embed::read(&path).map_err(|e| WebError::new(Kind::Unreadable, format!("the image of {id}: {e}")))?;
-        let made = Arc::new(jpeg(&shrink(picture, side))?);
+        let made = Arc::new(small_jpeg(picture, side)?);
         self.kept().put((row, side), stamp, made.clone());
         Ok(made)
     }
@@ -104,6 +104,11 @@ fn content_type(bytes: &[u8]) -> Option<&'static str> {
         ImageFormat::Bmp => "image/bmp",
         _ => return None,
     })
+}
+
+/// A JPEG of a picture, at most `side` pixels wide and high.
+pub(super) fn small_jpeg(picture: Picture, side: u32) -> Result<Vec<u8>, WebError> {
+    jpeg(&shrink(picture, side))
 }
 
 fn shrink(picture: Picture, side: u32) -> Picture {

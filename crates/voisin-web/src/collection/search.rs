@@ -1,16 +1,20 @@
 //! Queries, searches and their comparison.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use voisin::Metric;
 
 use super::engine::{Answer, Engine, Question, walk};
+use super::pictures::small_jpeg;
 use super::{Ask, Collection, Comparison, Found, Hit, Params, Query};
 use crate::{Kind, WebError};
 
 /// Most neighbours.
 const MOST: usize = 1000;
+/// The longer side of the picture that stands for an image that was asked with.
+const QUERY_SIDE: u32 = 512;
 
 fn bad(what: String) -> WebError {
     WebError::new(Kind::BadRequest, what)
@@ -26,24 +30,29 @@ impl Collection {
         let clock = Instant::now();
         let refuse = |why: &Option<String>| why.as_ref().map_or(Ok(()), |why| Err(WebError::new(Kind::Unable, why.clone())));
         let asks = &self.facts.asks;
-        let (vector, own) = match ask {
+        let (mut own, mut picture) = (None, None);
+        let vector = match ask {
             Ask::Id(id) => {
                 let row = self.row(id)?;
                 refuse(&asks.id)?;
-                (self.vector(self.rows.number(row))?, Some((*id).to_owned()))
+                own = Some((*id).to_owned());
+                self.vector(self.rows.number(row))?
             }
             Ask::Image(bytes) => {
                 refuse(&asks.image)?;
-                (self.maker.as_ref().ok_or_else(|| WebError::new(Kind::Unable, "no model"))?.image(bytes)?, None)
+                let maker = self.maker.as_ref().ok_or_else(|| WebError::new(Kind::Unable, "no model"))?;
+                let (vector, decoded) = maker.image(bytes)?;
+                picture = Some(Arc::new(small_jpeg(decoded, QUERY_SIDE)?));
+                vector
             }
             Ask::Text(text) => {
                 refuse(&asks.text)?;
-                (self.maker.as_ref().ok_or_else(|| WebError::new(Kind::Unable, "no model"))?.text(text)?, None)
+                self.maker.as_ref().ok_or_else(|| WebError::new(Kind::Unable, "no model"))?.text(text)?
             }
-            Ask::Vector(vector) => (vector.clone(), None),
+            Ask::Vector(vector) => vector.clone(),
         };
         self.check_vector(&vector)?;
-        Ok(Query { vector, own, seconds: clock.elapsed().as_secs_f64() })
+        Ok(Query { vector, own, picture, seconds: clock.elapsed().as_secs_f64() })
     }
 
     fn check_vector(&self, vector: &[f32]) -> Result<(), WebError> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What a collection is opened from.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +148,8 @@ pub struct Query {
     pub vector: Vec<f32>,
     /// The item it is, which is not found itself.
     pub own: Option<String>,
+    /// A JPEG of the image that it was made of, at most 512 pixels wide and high.
+    pub picture: Option<Arc<Vec<u8>>>,
     /// Seconds that it took to make the vector.
     pub seconds: f64,
 }

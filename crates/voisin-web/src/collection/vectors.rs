@@ -44,11 +44,19 @@ pub(super) fn open(paths: &[String], keep: Option<&Path>, watch: &dyn Watch) -> 
     let (marker, dir) = (keep.join("made.json"), keep.join("index"));
     let of = state_of(paths)?;
     let load = || serde_json::from_slice::<Made>(&std::fs::read(&marker).ok()?).ok().filter(|m| m.of == of);
-    if let Some(made) = load().filter(|_| dir.join("manifest.json").is_file()) {
-        return Ok(Vectors { index: Index::open(&dir)?, rows: made.rows, skipped: made.skipped });
+    let kept = || -> Result<Option<Vectors>> {
+        let made = load().filter(|_| dir.join("manifest.json").is_file());
+        made.map(|m| Ok(Vectors { index: Index::open(&dir)?, rows: m.rows, skipped: m.skipped })).transpose()
+    };
+    if let Some(kept) = kept()? {
+        return Ok(kept);
     }
     let source = voisin_io::open_all(paths, Role::Base)?;
-    let _lock = lock(&keep)?;
+    let _lock = lock(&keep, watch)?;
+    // whoever held the lock may have built it
+    if let Some(kept) = kept()? {
+        return Ok(kept);
+    }
     let metric = source.metric().unwrap_or(Metric::L2);
     let spec = Some(spec_for(source.len(), source.dim(), metric));
     let params = BuildParams { spec, metric, on_bad: OnBad::Skip, ..BuildParams::default() };

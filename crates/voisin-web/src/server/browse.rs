@@ -85,3 +85,18 @@ pub async fn thumbnail(State(app): State<Shared>, uri: Uri) -> Answer {
     let bytes = app.pictures.run(move || collection.thumbnail(&asked.id, side)).await?;
     Ok(bytes_of("image/jpeg", KEEP_IMAGES, bytes))
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    collection: Option<String>,
+    query: String,
+}
+
+/// `GET /api/query/picture`.
+pub async fn picture(State(app): State<Shared>, uri: Uri) -> Answer {
+    let asked: Key = query_of(&uri)?;
+    let shelf = app.shelf(asked.collection.as_deref())?;
+    let bytes = app.kept.picture(&shelf.facts.name, &asked.query)?;
+    Ok(bytes_of("image/jpeg", KEEP_IMAGES, bytes.to_vec()))
+}

@@ -23,6 +23,9 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("permissions-policy"), "camera=(self), microphone=(), geolocation=()"),
 ];
 
+/// Where people give the token.
+const TOKEN_PAGE: &str = include_str!("token.html");
+
 /// Characters of a token at least.
 pub const SHORTEST_TOKEN: usize = 8;
 
@@ -91,6 +94,9 @@ impl Guard {
     fn check_token<B>(&self, request: &Request<B>) -> Verdict {
         let Some(token) = &self.token else { return Verdict::Pass };
         let (uri, headers) = (request.uri(), request.headers());
+        if uri.path().starts_with("/static/") && uri.path().ends_with(".css") {
+            return Verdict::Pass; // the page that asks for the token looks like the others
+        }
         let query = uri.query().unwrap_or_default();
         if uri.path() == "/"
             && let Some(given) = query.split('&').find_map(|part| part.strip_prefix("token="))
@@ -99,7 +105,7 @@ impl Guard {
             return Verdict::Answer(Box::new(if same(given, token) {
                 self.let_in(token, &page, headers)
             } else {
-                refuse(headers)
+                refuse(headers, true)
             }));
         }
         let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.split_once(' '));
@@ -109,7 +115,7 @@ impl Guard {
         if bearer.is_some_and(|given| same(given, token)) || given.any(|given| same(given, token)) {
             Verdict::Pass
         } else {
-            Verdict::Answer(Box::new(refuse(headers)))
+            Verdict::Answer(Box::new(refuse(headers, false)))
         }
     }
 
@@ -138,15 +144,15 @@ fn escaped(s: &str) -> String {
     s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// 401: as a page for people, else as JSON.
-fn refuse(headers: &HeaderMap) -> Response {
+/// 401: as a page for people, on which the token can be given, else as JSON. `given` says that one was, which is wrong.
+fn refuse(headers: &HeaderMap, given: bool) -> Response {
     let hint = "open the address that voisin serve printed (it ends in ?token=...), or send Authorization: Bearer TOKEN";
+    let what = if given { "that is not the token" } else { "a token is needed" };
     let mut response = if headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html")) {
-        let text = "<!doctype html><html lang=\"en\"><title>voisin: a token is needed</title><h1>A token is needed</h1><p>Open the address \
-                    that <code>voisin serve</code> printed; it ends in <code>?token=...</code></p></html>";
+        let text = TOKEN_PAGE.replace("{title}", if given { "That is not the token" } else { "A token is needed" });
         (StatusCode::UNAUTHORIZED, [(header::CACHE_CONTROL, "no-store")], Html(text)).into_response()
     } else {
-        Refused::from(WebError::new(Kind::Unauthorized, "a token is needed").hint(hint)).into_response()
+        Refused::from(WebError::new(Kind::Unauthorized, what).hint(hint)).into_response()
     };
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response

@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use super::answer::{Answer, Refused, bytes_of};
+use super::answer::{Answer, ForLog, Refused, bytes_of};
 use super::app::Shared;
 use super::guard::{Verdict, secure};
 use super::work::bug;
@@ -38,6 +38,7 @@ pub fn table() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Share
         ("/api/image", &["get"], get(browse::image)),
         ("/api/thumbnail", &["get"], get(browse::thumbnail)),
         ("/api/query", &["post"], post(ask::query)),
+        ("/api/query/picture", &["get"], get(browse::picture)),
         ("/api/search", &["get", "post"], get(ask::search_get).post(ask::search_post)),
         ("/api/search/image", &["post"], post(ask::search_image)),
         ("/api/compare", &["post"], post(ask::compare)),
@@ -71,6 +72,7 @@ async fn around(State(app): State<Shared>, request: Request, next: Next) -> Resp
     let _in_flight = app.metrics.begin();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.and_then(|m| ROUTES.with(|r| r.iter().find(|p| **p == m.as_str()).copied())).unwrap_or("other");
+    let asked = format!("{} {route}", request.method());
     let mut response = match app.guard.check(&request) {
         Verdict::Answer(response) => *response,
         Verdict::Pass => caught(next.run(request)).await.unwrap_or_else(|| {
@@ -78,6 +80,9 @@ async fn around(State(app): State<Shared>, request: Request, next: Next) -> Resp
             Refused::from(bug()).into_response()
         }),
     };
+    if let Some(ForLog(line)) = response.extensions_mut().remove::<ForLog>() {
+        (app.log)(&format!("{line} [{asked}]"));
+    }
     secure(&mut response);
     app.metrics.answered(route, response.status().as_u16(), began.elapsed().as_secs_f64());
     response

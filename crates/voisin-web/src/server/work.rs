@@ -44,7 +44,7 @@ impl Work {
 
 /// The answer to a request whose handler panicked.
 pub fn bug() -> WebError {
-    WebError::new(Kind::Internal, "a bug: this request could not be answered").hint("the terminal of the server says more")
+    WebError::new(Kind::Internal, "a bug: this request could not be answered")
 }
 
 struct Waiting<'a> {

@@ -90,6 +90,7 @@ impl Graph {
             n: self.len() as u64,
             d: self.dim(),
             k,
+            compared: None,
             nprobe: None,
             nlist: None,
             lists: None,

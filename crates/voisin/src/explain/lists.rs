@@ -1,7 +1,7 @@
 //! What a trace of a search and the true neighbours say of lists, hits and misses.
 
 use super::truth::{Stand, True};
-use super::types::{Hit, Missed, NotVisited, Reason, Visited};
+use super::types::{Compared, Hit, Missed, NotVisited, Reason, Visited};
 use crate::index::{Index, Seen, Trace};
 use crate::partition::Partition;
 use crate::{Result, SearchParams};
@@ -37,9 +37,16 @@ impl<'a> Told<'a> {
         Told { index, params, trace, order, truth, places, estimates }
     }
 
-    /// Whether a small allowed set was compared as a whole, whatever lists it lies in.
+    /// What was compared: a small allowed set is so as a whole, whatever lists it lies in.
+    pub(super) fn compared(&self) -> Compared {
+        if self.trace.visited.is_empty() && self.params.filter.as_ref().is_some_and(|f| f.is_small()) {
+            return Compared::Allowed;
+        }
+        if self.index.spec().nlist() > 1 { Compared::Lists } else { Compared::All }
+    }
+
     fn all_allowed(&self) -> bool {
-        self.trace.visited.is_empty() && self.params.filter.as_ref().is_some_and(|f| f.is_small())
+        self.compared() == Compared::Allowed
     }
 
     fn estimate(&self, id: u64) -> (Option<f32>, Option<usize>) {
@@ -162,16 +169,9 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.all_allowed() {
-            let allowed = self.params.filter.as_ref().map_or(0, |f| f.allowed());
-            notes.push(format!("the filter leaves {allowed} vectors: all of them were compared, whatever lists they lie in"));
-        }
-        if let Some(target) = self.params.recall {
-            let visited = self.trace.visited.len();
-            notes.push(format!("{visited} lists were visited, which is what a recall of {target} takes for this query"));
-        }
-        notes
+        let visited = self.trace.visited.len();
+        let note = |target| format!("{visited} lists were visited, which is what a recall of {target} takes for this query");
+        self.params.recall.filter(|_| !self.all_allowed()).map(note).into_iter().collect()
     }
 }
 

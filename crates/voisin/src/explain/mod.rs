@@ -34,8 +34,8 @@ mod tests;
 
 pub use truth::{Originals, Truth};
 pub use types::{
-    Counts, Explanation, Hit, Hop, Map, MapKind, Missed, NotVisited, Point, PointKind, PointState, Reason, TruthKind, Visited,
-    Walk,
+    Compared, Counts, Explanation, Hit, Hop, Map, MapKind, Missed, NotVisited, Point, PointKind, PointState, Reason, TruthKind,
+    Visited, Walk,
 };
 
 use crate::index::{Index, Trace};
@@ -87,6 +87,7 @@ pub fn explain(index: &Index, query: &[f32], params: &SearchParams, truth: Truth
         n: index.len(),
         d: index.dim(),
         k: params.k,
+        compared: Some(told.compared()),
         nprobe: Some(trace.visited.len()),
         nlist: Some(index.spec().nlist()),
         lists: Some(lists),

@@ -16,7 +16,10 @@ pub struct Explanation {
     pub d: usize,
     /// Neighbours asked for.
     pub k: usize,
-    /// Lists visited; 0 where an allowed set was so small that all of it was compared.
+    /// What was compared; nothing of a walk through a graph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
+    /// Lists visited; 0 where an allowed set was so small that all of it was compared ([`Compared::Allowed`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nprobe: Option<usize>,
     /// Lists of the index.
@@ -49,6 +52,18 @@ pub struct Explanation {
     /// What else is worth knowing, a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// What a search compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compared {
+    /// The vectors of the lists that were visited.
+    Lists,
+    /// All that a filter allows, as these are few: no list was chosen.
+    Allowed,
+    /// Every vector, as there is one list only.
+    All,
 }
 
 /// A list that was visited.

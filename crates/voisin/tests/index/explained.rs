@@ -2,7 +2,7 @@
 
 use super::*;
 use std::sync::Arc;
-use voisin::explain::{Explanation, MapKind, Originals, PointKind, PointState, Reason, Truth, TruthKind, explain};
+use voisin::explain::{Compared, Explanation, MapKind, Originals, PointKind, PointState, Reason, Truth, TruthKind, explain};
 use voisin::index::FilterKind;
 
 /// Every kind of transform, partition, code and refinement at least once.
@@ -186,7 +186,7 @@ fn filters_are_told_apart() {
         let p = SearchParams { k: 60, nprobe: 3, filter: Some(Arc::new(filter)), ..Default::default() };
         for query in queries.view().iter() {
             let e = told(&index, query, &p, Truth::Kept);
-            assert_eq!(small, !e.notes.is_empty());
+            assert_eq!(e.compared, Some(if small { Compared::Allowed } else { Compared::Lists }));
             let nearest = naive(Metric::L2, query, &all, 60);
             let filtered: Vec<String> = e.missed.iter().filter(|m| m.reason == Reason::Filtered).map(|m| m.id.clone()).collect();
             let expected: Vec<String> = nearest.iter().filter(|id| !allows(**id)).map(|id| id.to_string()).collect();
