@@ -100,7 +100,7 @@ impl Header {
     }
 
     /// A plain list as a table of one column.
-    pub(crate) fn as_table(mut self) -> Header {
+    pub(crate) fn into_table(mut self) -> Header {
         if self.shape.len() == 1 {
             self.shape.push(1);
         }

@@ -143,10 +143,11 @@ impl Bench {
         let (mut points, mut failed, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
         for (i, what) in all.iter().enumerate() {
             cx.screen.say(&format!("{}: {}", what.spec(), if matches!(what, What::Spec(_)) { "building" } else { "reading" }));
-            match self.points_of(i, &what.spec(), &truth, metric, scratch.path(), &mut remarks, cx) {
-                Ok(new) => {
+            match self.points_of(i, &what.spec(), &truth, metric, scratch.path(), cx) {
+                Ok((new, said)) => {
                     table(&new).lines().for_each(|l| cx.screen.say(l));
                     points.extend(new);
+                    remarks.extend(said);
                 }
                 // what was measured is worth keeping
                 Err(fail) if fail.code != STOPPED && all.len() > 1 => {
@@ -249,16 +250,14 @@ impl Bench {
         truth: &Neighbors,
         metric: Metric,
         scratch: &Path,
-        remarks: &mut Vec<String>,
         cx: &Context,
-    ) -> Result<Vec<Point>> {
+    ) -> Result<(Vec<Point>, Vec<String>)> {
         let dir = scratch.join(i.to_string());
         std::fs::create_dir(&dir).map_err(|e| voisin::Error::io(&dir, e))?;
         child::spawn(i, &dir, cx)?;
         let answers = child::Answers::load(&dir)?;
         let has_distances = (0..truth.len()).all(|q| truth.distances(q).iter().all(|d| !d.is_nan()));
-        remarks.extend(answers.beyond);
-        let mut points = Vec::new();
+        let (mut points, mut remarks) = (Vec::new(), answers.beyond);
         for (i, mut point) in answers.points.into_iter().enumerate() {
             let found = child::load_neighbors(&dir, i, truth.len(), self.k)?;
             let judged = evaluate(&found, truth, &usual_ks(self.k), has_distances.then_some(metric))?;
@@ -272,7 +271,7 @@ impl Bench {
             points.push(point);
         }
         let _ = std::fs::remove_dir_all(&dir); // room for the next one; what is left goes with the scratch folder
-        Ok(points)
+        Ok((points, remarks))
     }
 
     fn page(&self, base: &dyn Source, queries: &dyn Source, metric: Metric, truth: &str, points: Vec<Point>) -> Report {

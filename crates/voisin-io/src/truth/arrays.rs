@@ -64,7 +64,7 @@ pub(super) fn ibin(file: &InFile, k: Option<usize>) -> Result<Truth> {
 
 /// One array of ids; a plain list has one for each query.
 pub(super) fn npy(file: Arc<InFile>, k: Option<usize>) -> Result<Truth> {
-    let source = Header::read(&file, 0)?.as_table().source(file.clone(), 0, "", Role::Base)?;
+    let source = Header::read(&file, 0)?.into_table().source(file.clone(), 0, "", Role::Base)?;
     let (ids, width) = integers(&source)?;
     Ok(Truth::new(from_table(file.path(), &ids, None, width, 0, k)?, None))
 }
