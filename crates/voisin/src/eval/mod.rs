@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let truth = table(3, &[&[(1.0, 1), (2.0, 2), (3.0, 3)], &[(1.0, 4), (1.5, 5), (1.5, 6)], &[]]);
+        let truth = table(3, &[&[(1.0, 1), (2.0, 2), (3.0, 3)], &[(1.0, 4), (1.0, 5), (1.5, 6)], &[]]);
         let found = table(3, &[&[(2.0, 2), (1.0, 1), (9.0, 9)], &[(1.0, 5), (1.5004, 7)], &[(1.0, 1)]]);
         let e = evaluate(&found, &truth, &[1, 3], Some(Metric::L2)).unwrap();
         assert_eq!((e.queries, e.without_truth, e.short_rows), (2, 1, 1));
