@@ -8,7 +8,7 @@ use voisin::{Metric, Neighbors, StringIds};
 use voisin_io::results::{AttrValue, ResultFile, ResultLayout, check_result_path, write_results};
 
 use crate::common::{check_folder, refuse_same};
-use crate::fail::Result;
+use crate::fail::{Fail, Result};
 use crate::outcome::Outcome;
 
 /// `--layout`.
@@ -32,6 +32,10 @@ pub struct SaveArgs {
     /// Names in an .h5 result: ann-benchmarks (neighbors, distances) or SISAP (knns from 1, dists)
     #[arg(long, value_enum, default_value_t, value_name = "NAMES")]
     pub layout: Layout,
+    /// Attributes of an .h5 result beside or in place of its own, for scripts that read them: buildtime=12.3
+    /// data=laion2B-100K
+    #[arg(long, num_args = 1.., value_name = "NAME=VALUE", value_parser = parse_attribute, requires = "out")]
+    pub attr: Vec<(String, String)>,
     /// Whether similarities stand beside the distances.
     #[arg(skip)]
     pub similarities: bool,
@@ -83,6 +87,15 @@ impl SaveArgs {
         let Some(out) = &self.out else { return Ok(()) };
         check_result_path(out, self.result_layout())?;
         check_folder(out)?;
+        let ending = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if let Some((name, _)) = self.attr.first()
+            && !["h5", "hdf5"].contains(&&ending[..])
+        {
+            return Err(Fail::usage(format!("--attr {name}: a .{ending} has no attributes"), "write an .h5"));
+        }
+        if self.attr.iter().any(|(name, _)| name == "distance") {
+            return Err(Fail::usage("--attr distance: the file says its metric itself", "choose another name"));
+        }
         inputs.into_iter().try_for_each(|files| refuse_same(files, out))
     }
 
@@ -118,6 +131,15 @@ impl SaveArgs {
             attributes.push(("buildtime".into(), AttrValue::Float(run.build_seconds)));
             attributes.push(("querytime".into(), AttrValue::Float(run.seconds)));
         }
+        for (name, value) in &self.attr {
+            let value = match (value.parse(), value.parse::<f64>()) {
+                (Ok(whole), _) => AttrValue::Int(whole),
+                (_, Ok(number)) => AttrValue::Float(number),
+                _ => text(value),
+            };
+            attributes.retain(|(known, _)| known != name);
+            attributes.push((name.clone(), value));
+        }
         let file = ResultFile {
             neighbors: found.neighbors,
             metric: found.metric,
@@ -134,6 +156,14 @@ impl SaveArgs {
             o.line(format!("its ids are row numbers: .{ending} has no place for strings; .h5, .json, .csv and .tsv keep them"));
         }
         Ok(())
+    }
+}
+
+/// `name=value`.
+fn parse_attribute(s: &str) -> std::result::Result<(String, String), String> {
+    match s.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("NAME=VALUE is expected, such as buildtime=12.3".into()),
     }
 }
 

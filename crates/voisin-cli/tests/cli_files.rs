@@ -45,7 +45,15 @@ fn exact_is_what_numpy_finds_for_every_metric_and_layout() {
         assert_eq!((&e["recall"]["1"], &e["recall"]["10"]), (&1.0.into(), &1.0.into()), "{ending}: {e}");
     }
     let sisap = dir.file("sisap.h5");
-    good(&["exact", "--base", &base, "--queries", &queries, "--metric", "cosine", "--layout", "sisap", "-o", &sisap]);
+    let call = ["exact", "--base", &base, "--queries", &queries, "--metric", "cosine", "--layout", "sisap", "-o"];
+    good(&[&call[..], &[&sisap, "--attr", "buildtime=12.53125", "data=laion2B-100K"]].concat());
+    let bytes = std::fs::read(&sisap).unwrap();
+    let has = |wanted: &[u8]| bytes.windows(wanted.len()).any(|w| w == wanted);
+    assert!(has(b"laion2B-100K") && has(&12.53125f64.to_le_bytes()), "attributes are those asked for");
+    let json_file = dir.file("x.json");
+    let plain = ["exact", "--base", &base, "--queries", &queries, "-o", &json_file, "--attr", "data=x"];
+    assert!(bad(&plain, 2).contains("no attributes"));
+    assert!(bad(&[&call[..], &[&sisap, "--attr", "data"]].concat(), 2).contains("NAME=VALUE"));
     let info = json(&["info", &sisap]);
     let names: Vec<&str> = info["files"][0]["datasets"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"knns") && names.contains(&"dists"), "{names:?}");
