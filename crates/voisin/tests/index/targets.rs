@@ -118,22 +118,3 @@ fn tiny_and_equal_vectors_are_calibrated_too() {
         }
     }
 }
-
-#[test]
-fn little_memory_streams_the_base_and_least_leaves_the_calibration_out() {
-    let dir = tempfile::tempdir().unwrap();
-    // 57 MB of rows
-    let base = MemSource::new("base", Matrix::new((0..25).flat_map(|i| rows(24_000, i).data().to_vec()).collect(), D));
-    let build = |name: &str, memory_limit: Option<u64>| {
-        let path = dir.path().join(name);
-        let p = BuildParams { memory_limit, train_size: Some(2000), ..params("IVF8,Flat", Metric::L2) };
-        index::build(&base, &path, &p, &Quiet).unwrap();
-        Index::open(&path).unwrap().calibration().cloned()
-    };
-    let whole = build("whole", None);
-    assert!(whole.is_some());
-    // a quarter is less than the rows take: they are streamed
-    let limit = 215 << 20;
-    assert_eq!(build("streamed", Some(limit)), whole);
-    assert_eq!(build("least", Some(1 << 20)), None);
-}
