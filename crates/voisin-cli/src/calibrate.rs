@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use voisin::index::{CalibrateParams, CalibrateReport, IdList, Index, calibrate, calibrate_on};
 use voisin::{Matrix, Metric, OnBad};
-use voisin_io::Role;
 use voisin_io::truth::{Truth, read_neighbors};
 
 use crate::build::{calibration_queries, skipped_queries, targets};
-use crate::common::{AdaptArgs, Context, faiss_file, parse_bytes};
+use crate::common::{AdaptArgs, Bad, Context, faiss_file, open_base, parse_bytes};
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, time};
 
@@ -46,7 +45,7 @@ pub struct Calibrate {
     first_id: u64,
     /// Rows with NaN or infinity, and zero vectors under cosine, among the queries: refuse them, or skip and count them
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    on_bad: crate::common::Bad,
+    on_bad: Bad,
     /// Memory that the process may take, such as 4G or 500M
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
@@ -65,12 +64,12 @@ impl Calibrate {
         if self.sample == 0 {
             return Err(Fail::usage("--sample 0: nothing to measure", "at least 1 query, usually some hundred"));
         }
-        let (d, metric) = {
+        let (d, metric, strings) = {
             let index = Index::open(&self.dir)?;
-            (index.dim(), index.metric())
+            (index.dim(), index.metric(), index.has_string_ids())
         };
         let (report, skipped) = match &self.truth {
-            Some(truth) => self.by_truth(truth, d, metric, cx)?,
+            Some(truth) => self.by_truth(truth, (d, metric, strings), cx)?,
             None => self.by_base(d, metric, cx)?,
         };
         let mut o = Outcome::new("calibrate");
@@ -87,7 +86,7 @@ impl Calibrate {
     }
 
     fn by_base(&self, d: usize, metric: Metric, cx: &Context) -> Result<(CalibrateReport, Option<u64>)> {
-        let base = self.adapt.over(voisin_io::open_all(&self.base, Role::Base)?)?;
+        let base = self.adapt.over(open_base(&self.base, cx)?)?;
         let (queries, skipped) = calibration_queries(&self.queries, &self.adapt, d, metric, self.on_bad.into())?.unzip();
         let params = CalibrateParams {
             queries,
@@ -99,7 +98,12 @@ impl Calibrate {
         Ok((calibrate(&self.dir, &*base, &params, &cx.screen)?, skipped))
     }
 
-    fn by_truth(&self, truth: &str, d: usize, metric: Metric, cx: &Context) -> Result<(CalibrateReport, Option<u64>)> {
+    fn by_truth(
+        &self,
+        truth: &str,
+        (d, metric, strings): (usize, Metric, bool),
+        cx: &Context,
+    ) -> Result<(CalibrateReport, Option<u64>)> {
         let table = read_neighbors(truth, None)?;
         // a query that is left out would shift those behind it
         let queries = calibration_queries(&self.queries, &self.adapt, d, metric, OnBad::Error)?;
@@ -109,33 +113,32 @@ impl Calibrate {
             let message = format!("{truth}: neighbours of {rows} queries, where there are {n}");
             return Err(Fail::data(message, "the truth must be of the same queries, in the same order"));
         }
-        let ids = self.ids(&table)?;
+        let ids = ids(&table, strings)?;
         Ok((calibrate_on(&self.dir, queries.view(), &ids, &cx.screen)?, None))
     }
+}
 
-    /// The neighbours of each query as the index names them.
-    fn ids(&self, table: &Truth) -> Result<Vec<IdList>> {
-        let rows = 0..table.neighbors.len();
-        let strings = Index::open(&self.dir)?.has_string_ids();
-        match (&table.strings, strings) {
-            (Some(all), true) => {
-                let mut at = 0;
-                let row = |q| {
-                    let from = at;
-                    at += table.neighbors.ids(q).len();
-                    IdList::Strings((from..at).map(|i| all.get(i)).collect())
-                };
-                Ok(rows.map(row).collect())
-            }
-            (_, false) if !table.only_strings => Ok(rows.map(|q| IdList::Numbers(table.neighbors.ids(q).to_vec())).collect()),
-            (_, true) => Err(Fail::data(
-                format!("{}: its neighbours are row numbers, where the index has string ids", table.name),
-                "search a base that has the string ids (`voisin exact` keeps them), or name the base with --base",
-            )),
-            (_, false) => Err(Fail::data(
-                format!("{}: its neighbours are strings, where the index has numbers", table.name),
-                "name the base with --base instead",
-            )),
+/// The neighbours of each query as the index names them: by strings or by numbers.
+fn ids(table: &Truth, strings: bool) -> Result<Vec<IdList>> {
+    let rows = 0..table.neighbors.len();
+    match (&table.strings, strings) {
+        (Some(all), true) => {
+            let mut at = 0;
+            let row = |q| {
+                let from = at;
+                at += table.neighbors.ids(q).len();
+                IdList::Strings((from..at).map(|i| all.get(i)).collect())
+            };
+            Ok(rows.map(row).collect())
         }
+        (_, false) if !table.only_strings => Ok(rows.map(|q| IdList::Numbers(table.neighbors.ids(q).to_vec())).collect()),
+        (_, true) => Err(Fail::data(
+            format!("{}: its neighbours are row numbers, where the index has string ids", table.name),
+            "search a base that has the string ids (`voisin exact` keeps them), or name the base with --base",
+        )),
+        (_, false) => Err(Fail::data(
+            format!("{}: its neighbours are strings, where the index has numbers", table.name),
+            "name the base with --base instead",
+        )),
     }
 }

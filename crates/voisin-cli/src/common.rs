@@ -100,14 +100,22 @@ impl BaseArgs {
     /// # Errors
     /// What opening gives.
     pub fn open(&self, cx: &Context) -> Result<Box<dyn Source>> {
-        let source = voisin_io::open_all(&self.base, Role::Base)?;
-        let lacking = voisin_io::inputs::lacking(&self.base)?;
-        if let Some(first) = lacking.first() {
-            let more = if lacking.len() > 1 { format!(" (and {} more)", lacking.len() - 1) } else { String::new() };
-            cx.screen.say(&format!("{first}{more} is not there, between files that are: rows are counted without it"));
-        }
-        Ok(source)
+        open_base(&self.base, cx)
     }
+}
+
+/// Opens files as one dataset to search in, and says which numbered files a pattern seems to lack.
+///
+/// # Errors
+/// What opening gives.
+pub fn open_base(files: &[String], cx: &Context) -> Result<Box<dyn Source>> {
+    let source = voisin_io::open_all(files, Role::Base)?;
+    let lacking = voisin_io::inputs::lacking(files)?;
+    if let Some(first) = lacking.first() {
+        let more = if lacking.len() > 1 { format!(" (and {} more)", lacking.len() - 1) } else { String::new() };
+        cx.screen.say(&format!("{first}{more} is not there, between files that are: rows are counted without it"));
+    }
+    Ok(source)
 }
 
 /// `--adapt`.

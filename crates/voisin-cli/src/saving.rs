@@ -87,7 +87,7 @@ impl SaveArgs {
         let Some(out) = &self.out else { return Ok(()) };
         check_result_path(out, self.result_layout())?;
         check_folder(out)?;
-        let ending = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let ending = ending(out);
         if let Some((name, _)) = self.attr.first()
             && !["h5", "hdf5"].contains(&&ending[..])
         {
@@ -151,12 +151,17 @@ impl SaveArgs {
         write_results(out, &file, self.result_layout())?;
         o.set("out", out.display().to_string());
         o.line(format!("written to {}", out.display()));
-        let ending = out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let ending = ending(out);
         if found.base_ids.is_some() && ["npz", "ivecs", "ibin"].contains(&&ending[..]) {
             o.line(format!("its ids are row numbers: .{ending} has no place for strings; .h5, .json, .csv and .tsv keep them"));
         }
         Ok(())
     }
+}
+
+/// The ending of a file, in small letters.
+fn ending(out: &Path) -> String {
+    out.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 /// `name=value`.

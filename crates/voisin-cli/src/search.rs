@@ -15,7 +15,7 @@ use voisin::{Error, Matrix, Metric, Neighbors, Score, StringIds, Watch, screen};
 use voisin_io::truth::{DistanceKind, Truth, read_neighbors};
 
 use crate::change::id_list;
-use crate::common::{AdaptArgs, Bad, Context, check_k, id_lines, open_queries, parse_metric, parse_recall, several};
+use crate::common::{AdaptArgs, Bad, Context, check_k, empty_index, id_lines, open_queries, parse_metric, parse_recall, several};
 use crate::eval::judge;
 use crate::fail::{Fail, Result};
 use crate::outcome::{Outcome, Seconds, count, queries_have, round, time};
@@ -444,7 +444,7 @@ impl Search {
         if short > 0 {
             o.set("short_rows", short);
             let why = match few {
-                Some(0) if self.allow.is_none() && self.deny.is_none() => no_vectors(&self.dirs),
+                Some(0) if self.allow.is_none() && self.deny.is_none() => format!(": {}", empty_index(&self.dirs)),
                 Some(few) => format!(": {} vectors may be found", count(few)),
                 None if all => String::new(),
                 None => ": visit more lists".into(),
@@ -452,11 +452,6 @@ impl Search {
             o.line(format!("{} fewer than {} neighbours{why}", queries_have(short as u64), self.k));
         }
     }
-}
-
-/// What to say of an index without vectors, after the fact that nothing was found.
-fn no_vectors(dirs: &[String]) -> String {
-    format!(": {}", crate::common::empty_index(dirs))
 }
 
 /// For each query the number of the vector with its name, or with its row number where there are no names.

@@ -40,6 +40,21 @@ fn parts_that_can_be_done_are_done() {
 }
 
 #[test]
+fn a_missing_file_of_two_parts_fails_no_other() {
+    let dir = Folder::new();
+    shards(&dir, 2);
+    let large = dir.write("a_large.fvecs", fvecs(&rows(600, D, 3), D));
+    let (plan, small) = (dir.file("p.json"), dir.file("e_*.fvecs"));
+    good(&["job", "plan", "--base", &large, &small, "--parts", "4", "--index", "IVF4,SQ8", "-o", &plan]);
+    good(&["job", "train", &plan, "-q"]);
+    std::fs::remove_file(&large).unwrap();
+    let r = run(&["job", "run", &plan, "--all", "--json"]);
+    let v: Value = serde_json::from_str(&r.out).unwrap();
+    let parts = |key: &str| v[key].as_array().unwrap().iter().map(|p| p["part"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert!(r.code == Some(1) && parts("failed").len() > 1 && parts("parts").contains(&3), "{v}");
+}
+
+#[test]
 fn a_missing_shard_of_a_pattern_is_said() {
     let dir = Folder::new();
     let queries = shards(&dir, 6);

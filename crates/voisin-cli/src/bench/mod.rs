@@ -17,6 +17,7 @@ use voisin::eval::{Mode, evaluate, usual_ks};
 use voisin::exact::{ExactParams, exact};
 use voisin::index::{BuildParams, default_spec};
 use voisin::{Metric, Neighbors, OnBad, Source, Spec};
+use voisin_io::Role;
 use voisin_io::truth::read_neighbors;
 
 use crate::build::{KMeansArgs, TrainArgs, calibration_queries};
@@ -329,7 +330,8 @@ pub fn short_name(name: &str) -> String {
 impl Bench {
     /// What the child does: build, open, sweep.
     fn measure(&self, i: usize, mut all: Vec<What>, dir: &Path, cx: &Context) -> Result<()> {
-        let base = self.base.open(cx)?;
+        // the parent has said what a pattern lacks
+        let base = voisin_io::open_all(&self.base.base, Role::Base)?;
         let metric = self.metric.or(base.metric()).unwrap_or(Metric::L2);
         if all.is_empty() {
             all = self.chosen(&*base, metric, None);

@@ -134,14 +134,17 @@ impl Run {
     pub fn run(&self, cx: &Context) -> Result<Outcome> {
         let (plan, dir) = self.plan.open()?;
         let parts = if self.all { (0..plan.parts()).collect() } else { parts_of(&self.part, plan.parts())? };
+        if let Some(&first) = parts.first() {
+            // a model that is missing is missing for all of them
+            finished(&plan, &dir, first, &self.root.files(), &RunParams { quick: true, ..RunParams::default() })
+                .map_err(|e| self.plan.hinted(e))?;
+        }
         let (mut reports, mut failed): (Vec<PartReport>, Vec<(usize, Fail)>) = (Vec::with_capacity(parts.len()), Vec::new());
         for &part in &parts {
             match self.part(&plan, &dir, part, cx) {
                 Ok(report) => reports.push(report),
-                // other parts may have what they need; what all would say again ends the run
-                Err(fail)
-                    if fail.code == DATA && failed.last().is_none_or(|(_, f)| f.message != fail.message) && parts.len() > 1 =>
-                {
+                // other parts may have what they need
+                Err(fail) if fail.code == DATA && parts.len() > 1 => {
                     cx.screen.say(&format!("part {part}: {}", fail.message));
                     failed.push((part, fail));
                 }
